@@ -1,0 +1,1 @@
+"""From mask logits to what people use: numbers, words and pictures."""

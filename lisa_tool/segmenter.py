@@ -1,0 +1,68 @@
+"""The protocol that every backend meets, and the one function that picks a backend."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from lisa_tool.engine.call import ProgressCallback
+from lisa_tool.errors import UnknownModel
+from lisa_tool.images import ImageReference
+from lisa_tool.results import ModelInfo, Segmentation
+from lisa_tool.settings import Settings, load_settings
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Answers questions about images with masks. Safe to call from several threads."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that answers."""
+        ...
+
+    def segment(
+        self,
+        image: ImageReference,
+        query: str,
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: threading.Event | None = None,
+        deadline_s: float | None = None,
+    ) -> Segmentation:
+        """Find what `query` asks for in `image`.
+
+        image: path, `file://`, `data:` or (when enabled) `https://` reference, bytes of an image file, or a
+            PIL image.
+        query: plain words, often ones that need reasoning ("what keeps her dry?").
+        progress: called with the stage and a rising fraction, in the calling thread.
+        cancel: set it from any thread to stop; the call raises Cancelled.
+        deadline_s: seconds from now, at most the limit of the settings.
+
+        "Nothing there" is a result with outcome `not_found`. Raises LisaError (see errors.py).
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the model."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_segmenter(settings: Settings | None = None) -> Segmenter:
+    """Open the backend that `settings.model` names; the model itself is loaded by the first question.
+
+    Raises UnknownModel, or MissingExtra with the command that installs what is missing.
+    """
+    settings = settings or load_settings()
+    if settings.model == "lite":
+        from lisa_tool.lite import open_lite
+
+        return open_lite(settings)
+    raise UnknownModel(f"no backend is called {settings.model!r}")
