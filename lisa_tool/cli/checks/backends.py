@@ -1,0 +1,66 @@
+"""Each backend: whether it can work here, and if not why and what to do. Loads nothing, only looks."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_LITE_MODULES = {"onnxruntime": "onnxruntime", "tokenizers": "tokenizers", "lisa_tool_lite": "lisa-tool-lite"}
+_INSTALL_LITE = "pip install 'lisa-tool[lite]'"
+_REPAIR_LITE = "pip install --force-reinstall --no-deps lisa-tool-lite"
+_LATER = "not in this version"
+
+
+@dataclass(frozen=True)
+class BackendCheck:
+    """`status` says why it works or not; `remedy` is the command that helps, or empty."""
+
+    name: str
+    works: bool
+    status: str
+    remedy: str = ""
+
+
+def all_backends() -> list[BackendCheck]:
+    """Every backend of the design, the default first."""
+    return [check_lite(), BackendCheck("lisa", False, _LATER), BackendCheck("remote", False, _LATER)]
+
+
+def check_lite() -> BackendCheck:
+    """The embedded default: its packages are there and its weights are what they should be."""
+    missing = [
+        package for module, package in _LITE_MODULES.items() if importlib.util.find_spec(module) is None
+    ]
+    if missing:
+        return BackendCheck("lite", False, f"not installed: {', '.join(missing)}", _INSTALL_LITE)
+    import lisa_tool_lite
+
+    try:
+        expected = {name: entry["sha256"] for name, entry in lisa_tool_lite.manifest().items()}
+        paths = {name: lisa_tool_lite.weight_path(name) for name in expected}
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        return BackendCheck("lite", False, f"the list of its weight files cannot be read: {e}", _REPAIR_LITE)
+    problems = damaged_files(paths, expected)
+    if problems:
+        return BackendCheck("lite", False, "; ".join(problems), _REPAIR_LITE)
+    return BackendCheck("lite", True, f"works: {len(expected)} weight files, all with the right sha256")
+
+
+def damaged_files(paths: Mapping[str, Path], expected: Mapping[str, str]) -> list[str]:
+    """A phrase for each file that is missing or whose sha256 differs."""
+    problems = []
+    for name, path in paths.items():
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as e:
+            problems.append(f"weight file {name} cannot be read: {e.strerror}")
+            continue
+        if found != expected[name]:
+            problems.append(
+                f"weight file {name} is damaged: its sha256 is {found[:12]}, not {expected[name][:12]}"
+            )
+    return problems
