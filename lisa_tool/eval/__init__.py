@@ -1,0 +1,1 @@
+"""Measure backends on questions with known answers."""
