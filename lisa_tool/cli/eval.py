@@ -1,9 +1,10 @@
-"""`lisa-tool eval lite`: measure a model on known photos and questions; lisa_tool.eval prints the report."""
+"""`lisa-tool eval lite|speed`: measure the embedded default; lisa_tool.eval prints the report."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
 import json
 
@@ -14,9 +15,13 @@ from lisa_tool.cli.output import Reply
 def parser() -> Parser:
     """The options of this command."""
     it = Parser(
-        "eval", "lite", "Measure a model on known photos and questions. The last line of the report is JSON."
+        "eval",
+        "lite",
+        "Measure the embedded default on known photos and questions. The last line of the report is JSON.",
     )
-    it.add_argument("model", choices=["lite"], help="the model to measure")
+    it.add_argument(
+        "what", choices=["lite", "speed"], help="lite: right and wrong answers; speed: seconds and memory"
+    )
     it.add_argument(
         "--split",
         choices=["dev", "held", "all"],
@@ -24,16 +29,16 @@ def parser() -> Parser:
         help="the cases used while writing the knowledge, those that were not, or all (default)",
     )
     it.add_argument("--wrong", action="store_true", help="also print each case that was answered wrong")
+    it.add_argument("--repeat", type=int, default=3, metavar="N", help="rounds of `eval speed` (default: 3)")
     return it
 
 
 def run(args: argparse.Namespace) -> Reply:
     """Measure. The report is printed while it is made; with --json only its last line, which is JSON."""
-    from lisa_tool.eval import lite
-
+    main = importlib.import_module(f"lisa_tool.eval.{args.what}").main
     if not args.json:
-        return Reply(None, "", lite.main(args))
+        return Reply(None, "", main(args))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        code = lite.main(args)
+        code = main(args)
     return Reply(json.loads(printed.getvalue().splitlines()[-1]), "", code)

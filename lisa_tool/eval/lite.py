@@ -155,14 +155,6 @@ def report(graded: Sequence[Graded]) -> dict[str, Any]:
     return table
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `lisa-tool eval lite`."""
-    parser.add_argument(
-        "--split", choices=("all", "dev", "held"), default="all", help="which cases (default: all)"
-    )
-    parser.add_argument("--wrong", action="store_true", help="also list the wrong answers")
-
-
 def main(args: argparse.Namespace) -> int:
     """Run the benchmark and print it; the last line is JSON."""
     benchmark = Benchmark()

@@ -1,9 +1,8 @@
 """From a question and a scene to the objects that answer it, with the reasons.
 
 First *what*: the kinds that the question names, or, when it names none, those in the picture whose
-knowledge fits it best. Then *which*:
-exclusions, colour, relation, order, number. Every step that had to guess lowers the outcome from found to
-uncertain.
+knowledge fits it best. Then *which*: exclusions, colour, relation, order, number. Every step that had to
+guess lowers the outcome from found to uncertain.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ AS_GOOD = 0.06  # kinds this close to the best also answer a plural question
 PROMINENT = 0.45  # share of the most prominent instance's weight that others need
 PRESENCE = 0.10  # what being seen surely adds to a kind's match when kinds in the picture are compared
 CROWD = 0.28  # detector confidence that is enough for one more of a kind that is there in numbers
+MAX_LOOKED_FOR = 4  # kinds that the classifier looks for in one answer
 GUESS = 0.15  # classifier confidence from which a kind that was asked for is worth showing
 STRONG_HINT = 0.80  # ... or hint, even when the second look does not confirm it
 
@@ -132,9 +132,8 @@ class _Chooser:
             if sure or not candidates:
                 return Choice("found", sure or confirmed[:1], word, doubts=doubts)
         if candidates:
-            return Choice(
-                "uncertain", distinct(candidates)[:1], word, doubts=[f"the {word} was seen only faintly"]
-            )
+            best = self.eyes.likeliest(self.scene, distinct(candidates))[:1]
+            return Choice("uncertain", best, word, doubts=[f"the {word} was seen only faintly"])
         choice = Choice("not_found", [], word)
         known = kinds_by_id()
         if not any(known[kind].visible for kind in wanted):
@@ -231,7 +230,7 @@ class _Chooser:
     def _confirmed(self, kinds: set[str]) -> list[SceneObject]:
         """What stands at the classifier's hints of these kinds, best first; guesses included."""
         found = []
-        for hint in [h for h in self.scene.hints if h.kind in kinds][:4]:
+        for hint in [h for h in self.scene.hints if h.kind in kinds][:MAX_LOOKED_FOR]:
             o = self.eyes.confirm(self.scene, hint.kind)
             if o is not None and (o.score >= GUESS or hint.score >= STRONG_HINT):
                 found.append(o)
@@ -246,7 +245,7 @@ class _Chooser:
         """Objects of a kind that the first look missed: the sure ones, or the best guess."""
         candidates = self._closer({kind})
         sure = distinct([o for o in candidates if o.score >= SURE])
-        guesses = self._confirmed({kind})[:1] or candidates[:1]
+        guesses = self._confirmed({kind})[:1] or self.eyes.likeliest(self.scene, distinct(candidates))[:1]
         taken = [o.box for o in self.scene.seen()]  # what stands there has a better name already
         return sure or [o for o in guesses if all(box_iou(o.box, box) < 0.7 for box in taken)]
 

@@ -48,6 +48,7 @@ class Look:
 # Several sizes for what fills much of the image, one for small things: large ones fall apart there.
 COARSE: Final = (Look(300, squash=True), Look(288))
 FINE: Final = (Look(512, largest=0.3, trust=0.85),)
+QUICK: Final = (COARSE[:1],)  # one look, for a part of an image that was looked at already
 
 MIN_SCORE: Final = 0.3  # of `detect` when the caller does not say
 SEEN: Final = 0.05  # a look's scores below this count as not seen
@@ -76,9 +77,17 @@ class Detector:
     def __init__(self) -> None:
         self._session = Session("detector.onnx")
 
-    def detect(self, rgb: NDArray[np.uint8], min_score: float = MIN_SCORE) -> list[Detection]:
-        """The objects found, most certain first, one for each place. rgb: (height, width, 3) uint8."""
-        found = [one for looks in (COARSE, FINE) for one in _fuse(list(self._see(rgb, looks)), min_score)]
+    def detect(
+        self,
+        rgb: NDArray[np.uint8],
+        min_score: float = MIN_SCORE,
+        looks: Sequence[Sequence[Look]] = (COARSE, FINE),
+    ) -> list[Detection]:
+        """rgb: (height, width, 3) uint8. Returns the objects found, most certain first, one for each place.
+
+        looks: groups of looks; scores are means within a group.
+        """
+        found = [one for group in looks for one in _fuse(list(self._see(rgb, group)), min_score)]
         return _one_a_place(_suppress(found))
 
     def predict(self, rgb: NDArray[np.uint8]) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lisa_tool.engine.call import Call
 from lisa_tool.lite.classifier import Classifier
-from lisa_tool.lite.detector import Detector
+from lisa_tool.lite.detector import COARSE, FINE, QUICK, Detector, Look
 from lisa_tool.lite.knowledge import load_knowledge
 from lisa_tool.lite.relations import Boxed, area, box_iou, overlap
 from lisa_tool.lite.sam import GRID, SIDE, SamDecoder, SamEncoder, with_padding_point
@@ -27,6 +27,7 @@ FAINT = 0.15  # detector confidence below which a detection is not even a guess
 CLOSER_TRUST = 0.9  # factor on the detector's confidence in a quarter of the image
 REREAD, MAX_REREAD = 0.2, 8  # detector confidence, and number of objects, that the classifier looks at again
 SURE_CLASS = 0.6  # classifier probability of a whole object that counts as much as CONFIRMED
+DISBELIEF = 0.1  # what a faint object's confidence is multiplied with when the classifier sees nothing of it
 HINT = 0.35  # classifier probability at some place from which a kind is worth a second look
 DENSE_SIDES = (320, 512)  # longer sides, pixels, at which the classifier looks at every image
 FINE_SIDE = 800  # ... and when a kind is looked for
@@ -76,15 +77,17 @@ class Eyes:
 
     def _in_quarters(self, scene: Scene) -> Iterator[SceneObject]:
         for x0, y0, tile in _quarters(scene.rgb):
-            for o in self._detected(tile):
+            for o in self._detected(tile, QUICK):
                 box = (o.box[0] + x0, o.box[1] + y0, o.box[2] + x0, o.box[3] + y0)
                 if not _cut_off(o.box, tile.shape[:2], x0, y0, scene.size_hw):
                     yield SceneObject(o.kind, o.score * CLOSER_TRUST, box, o.source)
 
-    def _detected(self, rgb: NDArray[np.uint8]) -> tuple[SceneObject, ...]:
+    def _detected(
+        self, rgb: NDArray[np.uint8], looks: Sequence[Sequence[Look]] = (COARSE, FINE)
+    ) -> tuple[SceneObject, ...]:
         """What the detector finds; its second thoughts about a place are faint objects of their own."""
         objects = []
-        for d in self._detector.detect(rgb, min_score=FAINT):
+        for d in self._detector.detect(rgb, FAINT, looks):
             objects.append(SceneObject(self._by_label[d.kind], d.score, d.box, "detector"))
             for kind, score in d.alternatives:
                 score = min(score, SURE - 0.01)
@@ -165,8 +168,23 @@ class Eyes:
         seen = shares.reshape(2, -1).mean(axis=0)
         best = int((seen * [score for _, score, _ in kept]).argmax())
         low, score, box = kept[best]
-        confidence = float((hint.score * seen[best]) ** 0.5)
+        confidence = float(np.sqrt(hint.score * seen[best]))
         return SceneObject(kind, confidence, box, "classifier", logits=low, iou=min(1.0, max(0.0, score)))
+
+    def likeliest(self, scene: Scene, candidates: Sequence[SceneObject]) -> list[SceneObject]:
+        """Faint objects, at most `MAX_REREAD`, the ones first that the classifier agrees with most."""
+        some = list(candidates[:MAX_REREAD])
+        if len(some) < 2:
+            return some
+        seen = self._classifier.classify([_crop(scene.rgb, o.box) for o in some])
+        none = np.array([], dtype=np.int64)
+        shares = [float(p[self._classes.get(o.kind, none)].sum()) for o, p in zip(some, seen, strict=True)]
+        return [
+            o
+            for _, o in sorted(
+                zip(shares, some, strict=True), key=lambda so: -so[1].score * (DISBELIEF + so[0])
+            )
+        ]
 
     def _peaks(self, scene: Scene, kind: str) -> list[tuple[float, float]]:
         """The places (x, y), pixels, where a kind looks likeliest at the finest size, at most three."""

@@ -55,7 +55,7 @@ def kinds_by_id() -> dict[str, Kind]:
 
 
 def parse_knowledge(text: str) -> list[Kind]:
-    """Read the blocks of one file. Raises ValueError naming the line that is wrong."""
+    """Read the blocks of one file. Raises ValueError naming the block that is wrong."""
     kinds: list[Kind] = []
     for block in text.split("\n## ")[0 if text.startswith("## ") else 1 :]:
         head, *lines = block.removeprefix("## ").strip().split("\n")
@@ -73,7 +73,7 @@ def parse_knowledge(text: str) -> list[Kind]:
             Kind(
                 id=head.strip(),
                 coco=fields.get("coco"),
-                imagenet=_indices(fields.get("imagenet", "")),
+                imagenet=_indices(head, fields.get("imagenet", "")),
                 names=_listed(fields.get("names", "")),
                 categories=_listed(fields.get("is", "")),
                 facts=tuple(facts),
@@ -113,9 +113,12 @@ def _listed(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip().lower() for part in value.split(",") if part.strip()))
 
 
-def _indices(value: str) -> tuple[int, ...]:
+def _indices(kind: str, value: str) -> tuple[int, ...]:
+    """'504, 966-968' -> 504, 966, 967, 968."""
     indices: list[int] = []
     for part in value.replace(",", " ").split():
         first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) >= 1000:
+            raise ValueError(f"kind {kind!r}: {part!r} is not an index from 0 to 999")
         indices.extend(range(int(first), int(last or first) + 1))
     return tuple(indices)

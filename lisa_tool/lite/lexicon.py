@@ -28,7 +28,9 @@ _CATEGORY_WORDS = {
     "sports gear": "sports equipment", "sport equipment": "sports equipment",
     "sporting good": "sports equipment", "baggage": "luggage", "garment": "clothing", "clothes": "clothing",
     "hat": "headwear", "shoe": "footwear", "watercraft": "boat", "vessel": "boat",
-    "flying machine": "aircraft", "sweet": "dessert", "plaything": "toy", "feline": "cat", "canine": "dog",
+    "flying machine": "aircraft", "sweet": "dessert", "plaything": "toy",
+    "everyone": "person", "everybody": "person", "anyone": "person", "anybody": "person", "folk": "person",
+    "feline": "cat", "canine": "dog",
     "bovine": "cow",
 }  # fmt: skip
 

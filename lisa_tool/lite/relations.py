@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
-from lisa_tool.lite.question import Order, Place
+from lisa_tool.lite.phrases import Order, Place
 
 Boxed = tuple[float, float, float, float]
 
@@ -56,7 +56,13 @@ def gap(a: Boxed, b: Boxed) -> float:
 
 
 def ordered(objects: Sequence[T], order: Order, size_hw: tuple[int, int]) -> list[T]:
-    """The objects from the most to the least `order`: 'left' starts with the leftmost."""
+    """The objects from the most to the least `order`: 'left' starts with the leftmost.
+
+    'middle' is the middle of three objects or more, and of the image when there are fewer.
+    """
+    if order == "middle" and len(objects) >= 3:
+        x, y = (sum(centre(o.box)[axis] for o in objects) / len(objects) for axis in (0, 1))
+        return sorted(objects, key=lambda o: math.hypot(centre(o.box)[0] - x, centre(o.box)[1] - y))
     return sorted(objects, key=lambda o: _rank(o.box, order, size_hw))
 
 

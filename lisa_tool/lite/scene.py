@@ -15,10 +15,8 @@ Floats = NDArray[np.float32]
 
 SURE = 0.35  # detector confidence from which an object counts as seen
 CONFIRMED = 0.55  # classifier confidence from which an object counts as seen
-SAME_MASK, PART_OF_MASK = (
-    0.75,
-    0.85,
-)  # IoU, and share of the smaller mask, from which two masks are one object
+SAME_MASK = 0.75  # IoU from which two masks are one object
+PART_OF_MASK = 0.85  # share of the smaller of two masks of a kind inside the larger, from which it is a part
 MAX_FINE_BYTES = 25 * 25 * 1000 * 2  # of `Scene.fine`, for a square image
 
 
@@ -90,7 +88,7 @@ def distinct(objects: Sequence[SceneObject], max_iou: float = 0.7) -> list[Scene
 
 
 def without_repeats(cut: Sequence[SceneObject]) -> list[SceneObject]:
-    """Drop objects whose mask another one already has: the same pixels, or a part of a larger one of the same kind.
+    """Drop objects whose mask another, surer one has: the same pixels, or a part of one of the same kind.
 
     The order of the rest is kept.
     """

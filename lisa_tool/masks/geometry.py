@@ -83,5 +83,5 @@ def without_specks(mask: BoolMask, min_fraction: float = 0.01) -> BoolMask:
 
 def iou(a: BoolMask, b: BoolMask) -> float:
     """Intersection over union of two bool masks of one shape; 1 when both are empty."""
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 1.0

@@ -47,6 +47,9 @@ class StubEyes:
     def confirm(self, scene: Scene, kind: str) -> SceneObject | None:
         return self.confirmed.get(kind)
 
+    def likeliest(self, scene: Scene, candidates: Sequence[SceneObject]) -> list[SceneObject]:
+        return list(candidates)
+
     def cut(self, scene: Scene, objects: Sequence[SceneObject]) -> list[SceneObject]:
         return [replace(o, logits=_along(o.box, scene), iou=0.9) for o in objects]
 

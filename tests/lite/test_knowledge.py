@@ -33,7 +33,14 @@ def test_every_block_of_every_file_is_a_kind(file):
 
 
 def test_a_block_is_read_into_its_fields():
-    block = "## cup\ncoco: cup\nimagenet: 504, 966-968\nnames: cup, Mug, cup\nis: container, tableware\nyou drink from it\nhot: careful\n"
+    block = """## cup
+coco: cup
+imagenet: 504, 966-968
+names: cup, Mug, cup
+is: container, tableware
+you drink from it
+hot: careful
+"""
 
     assert parse_knowledge(block) == [
         Kind(
@@ -104,9 +111,7 @@ def test_no_id_name_category_or_fact_is_empty():
 
 
 def test_no_fact_is_written_twice_for_one_kind():
-    twice = {
-        (kind.id, fact) for kind in load_knowledge() for fact, n in Counter(kind.facts).items() if n > 1
-    }
+    twice = {(kind.id, fact) for kind in load_knowledge() for fact, n in Counter(kind.facts).items() if n > 1}
 
     assert twice == set()
 

@@ -83,6 +83,22 @@ def test_box_around_a_disc_gives_the_disc(decoder, embedded_disc):
     assert overlap(upscale(logits[0], embedding) > 0, mask) > 0.95
 
 
+def test_of_the_masks_of_a_box_the_one_that_fills_it_is_taken(decoder, embedded_disc, monkeypatch):
+    embedding, _ = embedded_disc  # one pixel of the original is 2.56 of the encoded image, 0.64 of a mask
+    box = np.array([[300, 25, 350, 200]])  # columns 192 to 224, rows 16 to 128
+    proposed = np.full((1, 4, 256, 256), -1, np.float32)
+    proposed[0, 0, 40:60, 200:210] = 1  # a part of what the box holds
+    proposed[0, 2, 16:128, 192:224] = 1  # what fills it
+    proposed[0, 3, :, 100:] = 1  # much more than that
+    trusted = np.array([[0.9, 1.0, 0.8, 0.95]], np.float32)
+    monkeypatch.setattr(decoder, "decode", lambda *_: (proposed, trusted))
+
+    logits, predicted = decoder.masks_from_boxes(embedding, box)
+
+    assert np.array_equal(logits[0], proposed[0, 2])
+    assert predicted == [trusted[0, 2]]
+
+
 def test_point_on_a_disc_gives_the_disc_and_one_outside_does_not(decoder, embedded_disc):
     embedding, mask = embedded_disc
 

@@ -8,7 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_LITE_MODULES = {"onnxruntime": "onnxruntime", "tokenizers": "tokenizers", "lisa_tool_lite": "lisa-tool-lite"}
+_LITE_MODULES = {
+    "cv2": "opencv-python-headless",
+    "lisa_tool_lite": "lisa-tool-lite",
+    "onnxruntime": "onnxruntime",
+    "tokenizers": "tokenizers",
+}
 _INSTALL_LITE = "pip install 'lisa-tool[lite]'"
 _REPAIR_LITE = "pip install --force-reinstall --no-deps lisa-tool-lite"
 _LATER = "not in this version"

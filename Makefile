@@ -1,0 +1,50 @@
+# `make demo` and `make test` do all the set-up on a fresh clone. Needs Python 3.11 or newer.
+
+# Another Python:           make demo PYTHON=python3.12
+# Your own image, question: make demo IMAGE=~/photo.jpg QUERY="what keeps her dry?"
+PYTHON ?= python3
+IMAGE = lisa_tool/eval/photos/coffee.jpg
+QUERY = what would you drink from?
+
+# Unexpanded and through the environment, so that '$', quotes and spaces arrive as they were typed.
+override IMAGE := $(value IMAGE)
+override QUERY := $(value QUERY)
+export IMAGE QUERY
+
+help:   ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile
+
+demo: .venv/demo  ## segment a photo; the files go to lisa-results/
+	@.venv/bin/lisa-tool segment --out lisa-results -- "$$IMAGE" "$$QUERY"
+
+test: .venv/dev   ## run all tests
+	.venv/bin/python -m pytest -q
+
+check: .venv/dev  ## formatting, lint, types
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy
+
+eval: .venv/demo  ## how often lite is right, by kind of question
+	.venv/bin/lisa-tool eval lite
+
+bench: eval       ## the same as eval
+
+build: .venv/dev  ## the wheels of both distributions, in dist/
+	rm -rf dist && .venv/bin/python -m build -nw -o dist packages/lisa-tool-lite && .venv/bin/python -m build -nw -o dist .
+
+clean:  ## remove what make made
+	rm -rf .venv dist lisa-results .mypy_cache .pytest_cache .ruff_cache
+
+.PHONY: help demo test check eval bench build clean
+
+# .venv/demo and .venv/dev are empty files that say what has been installed.
+NEEDS_demo = -e '.[lite]'
+NEEDS_dev = -e '.[lite,urls]' --group test --group check --group build
+PIP = .venv/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt
+
+.venv/demo .venv/dev: pyproject.toml packages/lisa-tool-lite/pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "lisa-tool needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.12 ..." % v[:2])'
+	@echo "installing into .venv (once)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) --upgrade pip
+	@$(PIP) --build-constraint constraints.txt -e packages/lisa-tool-lite $(NEEDS_$(@F))
+	@touch $@
