@@ -20,18 +20,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image
 from pydantic import ValidationError
 
 from lisa_tool.errors import OutputError, OutputFull, OutputNotWritable, ResultNotFound
-from lisa_tool.masks.geometry import BoolMask
 from lisa_tool.results import Segmentation
 from lisa_tool.settings import Limits
 
-_RESULT_ID = re.compile(r"res_[0-9a-f]{32}")
+if TYPE_CHECKING:
+    from lisa_tool.masks.geometry import BoolMask  # which needs cv2
+
+RESULT_ID = re.compile(r"res_[0-9a-f]{32}")
 _UNFINISHED = re.compile(r"\.res_[0-9a-f]{32}\.part")
 _OUR_FILE = re.compile(r"mask_\d+\.png|overlay\.jpg|result\.json")
 _ABANDONED_S = 3600  # an unfinished folder older than this was left by a process that died
@@ -82,7 +84,8 @@ class ResultStore:
     def __init__(self, output_dir: Path, limits: Limits) -> None:
         self.output_dir = output_dir
         self.limits = limits
-        self._publishing = threading.Lock()  # the quota holds exactly within a process, nearly among several
+        # The quota, and what is said of empty folders, hold exactly within a process, nearly among several.
+        self._publishing = threading.Lock()
 
     @contextmanager
     def new_result(self) -> Iterator[ResultFolder]:
@@ -93,8 +96,10 @@ class ResultStore:
         result_id = f"res_{secrets.token_hex(16)}"
         building = self.output_dir / f".{result_id}.part"
         final = self.output_dir / result_id
+        made: list[Path] = []  # folders that this result is the first to need, the innermost first
         try:
-            with _disk_errors(self.output_dir):
+            with _disk_errors(self.output_dir), self._publishing:
+                made += [path for path in (self.output_dir, *self.output_dir.parents) if not path.exists()]
                 self.output_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._check_space()
                 building.mkdir(mode=0o700)
@@ -104,6 +109,9 @@ class ResultStore:
                 building.rename(final)
         finally:
             shutil.rmtree(building, ignore_errors=True)
+            with self._publishing, suppress(OSError):  # one that holds something stays
+                for path in made:
+                    path.rmdir()
 
     def load(self, result_id: str) -> Segmentation:
         """Read a result back. Raises ResultNotFound for an id that is not ours, gone, or unreadable."""
@@ -115,7 +123,7 @@ class ResultStore:
 
     def folder(self, result_id: str) -> Path:
         """Where a complete result lies. Raises ResultNotFound."""
-        if _RESULT_ID.fullmatch(result_id):
+        if RESULT_ID.fullmatch(result_id):
             folder = self.output_dir / result_id
             if folder.is_dir() and not folder.is_symlink():
                 return folder
@@ -140,7 +148,7 @@ class ResultStore:
 
     def _results(self) -> Iterator[tuple[int, str, int]]:
         """(modified in ns, path, bytes) of each complete result of ours."""
-        for path in self._folders(_RESULT_ID):
+        for path in self._folders(RESULT_ID):
             with suppress(OSError):  # another process may have removed it just now
                 modified = os.stat(os.path.join(path, "result.json"), follow_symlinks=False).st_mtime_ns
                 yield modified, path, _our_bytes(path)

@@ -48,6 +48,12 @@ def test_opening_nothing_yet_loads_no_model_library() -> None:
     assert not {"torch", "transformers", "onnxruntime", "mcp", "requests", "httpx"} & loaded
 
 
+@pytest.mark.parametrize("module", ["store", "images", "cli.images", "cli.doctor", "cli.eval", "lite"])
+def test_what_measures_no_mask_works_without_opencv(module: str) -> None:
+    loaded = loaded_by(f"import sys; sys.modules['cv2'] = None; import lisa_tool.{module}")
+    assert "onnxruntime" not in loaded
+
+
 def test_the_public_names_are_pinned() -> None:
     assert set(lisa_tool.__all__) == PUBLIC
     assert len(lisa_tool.__all__) == len(PUBLIC)

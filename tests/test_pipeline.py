@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lisa_tool.engine import call as call_module
 from lisa_tool.engine.call import Call, Progress
 from lisa_tool.errors import (
     Cancelled,
@@ -286,6 +287,21 @@ def test_a_deadline_that_passes_inside_the_model_stops_the_call(settings: Settin
     with pytest.raises(DeadlineExceeded):
         segmenter.segment(red_photo(CUP), QUESTION)
     assert written(segmenter) == []
+
+
+def test_a_deadline_that_passes_while_the_image_is_read_never_reaches_the_model(
+    segmenter: LocalSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, told = [1000.0], list[str]()
+    monkeypatch.setattr(call_module, "_now", lambda: now[0])
+
+    def read_slowly(progress: Progress) -> None:
+        told.append(progress.stage)
+        now[0] += 11
+
+    with pytest.raises(DeadlineExceeded):
+        segmenter.segment(red_photo(CUP), QUESTION, deadline_s=10, progress=read_slowly)
+    assert told == ["reading the image"]
 
 
 @pytest.mark.parametrize(("asked_s", "given_s"), [(None, 50), (20, 20), (50, 50), (1_000, 50)])

@@ -77,10 +77,30 @@ def test_the_paths_given_are_those_of_the_complete_result(store: ResultStore) ->
 def test_a_body_that_fails_leaves_nothing_behind(
     error: type[BaseException], store: ResultStore, output: Path
 ) -> None:
+    output.mkdir(parents=True)
     with pytest.raises(error), store.new_result() as folder:
         fill(folder)
         raise error
     assert names(output) == set()
+
+
+def test_a_refused_result_takes_back_the_folders_that_were_made_for_it(output: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputFull):
+        add_result(ResultStore(output, Limits(output_max_bytes=10)))
+    assert names(tmp_path) == {"home"}
+
+
+def test_a_refused_result_leaves_folders_that_were_there_or_hold_something(
+    output: Path, tmp_path: Path
+) -> None:
+    output.parent.mkdir()
+    with pytest.raises(OutputFull):
+        add_result(ResultStore(output, Limits(output_max_bytes=10)))
+    assert names(output.parent) == set()
+    with pytest.raises(KeyError), ResultStore(output, Limits()).new_result():
+        (output / "notes.txt").touch()
+        raise KeyError
+    assert names(output) == {"notes.txt"}
 
 
 def test_ids_are_random_and_128_bits(store: ResultStore) -> None:
@@ -240,6 +260,7 @@ def test_a_link_inside_an_old_result_is_removed_and_not_followed(output: Path, t
 def test_a_file_is_never_written_through_a_link(store: ResultStore, output: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious.png"
     precious.write_text("x")
+    output.mkdir(parents=True)
     with pytest.raises(OutputNotWritable), store.new_result() as folder:
         next(output.glob(".res_*")).joinpath("mask_0.png").symlink_to(precious)
         folder.add_mask(0, MASK)
@@ -292,7 +313,7 @@ def test_a_disk_with_too_little_space_is_refused_before_anything_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(OutputFull, match="at least 64 are kept free"), store.new_result():
         raise AssertionError("the body must not run")
-    assert names(output) == set()
+    assert not output.exists()
 
 
 def test_an_output_folder_that_is_a_file_is_one_clear_error(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ COMMANDS = {
     "segment": "answer a question about an image with masks",
     "images": "list the images that can be read, newest first",
     "doctor": "what is installed, what works, what this machine can run; a self-test",
-    "eval": "measure a model on known photos: lisa-tool eval lite",
+    "eval": "measure the embedded default on known photos: lisa-tool eval lite|speed",
 }
 
 _COMMAND_LINES = "\n".join(f"  {name:<9} {what}" for name, what in COMMANDS.items())

@@ -8,19 +8,23 @@ import importlib
 import io
 import json
 
-from lisa_tool.cli.arguments import Parser
+from lisa_tool.cli.arguments import Parser, positive_count
 from lisa_tool.cli.output import Reply
+from lisa_tool.lite import parts_of_lite
 
 
 def parser() -> Parser:
     """The options of this command."""
     it = Parser(
         "eval",
-        "lite",
+        "lite|speed",
         "Measure the embedded default on known photos and questions. The last line of the report is JSON.",
     )
     it.add_argument(
-        "what", choices=["lite", "speed"], help="lite: right and wrong answers; speed: seconds and memory"
+        "what",
+        metavar="lite|speed",
+        choices=["lite", "speed"],
+        help="lite: right and wrong answers; speed: seconds and memory",
     )
     it.add_argument(
         "--split",
@@ -29,13 +33,16 @@ def parser() -> Parser:
         help="the cases used while writing the knowledge, those that were not, or all (default)",
     )
     it.add_argument("--wrong", action="store_true", help="also print each case that was answered wrong")
-    it.add_argument("--repeat", type=int, default=3, metavar="N", help="rounds of `eval speed` (default: 3)")
+    it.add_argument(
+        "--repeat", type=positive_count, default=3, metavar="N", help="rounds of `eval speed` (default: 3)"
+    )
     return it
 
 
 def run(args: argparse.Namespace) -> Reply:
     """Measure. The report is printed while it is made; with --json only its last line, which is JSON."""
-    main = importlib.import_module(f"lisa_tool.eval.{args.what}").main
+    with parts_of_lite():
+        main = importlib.import_module(f"lisa_tool.eval.{args.what}").main
     if not args.json:
         return Reply(None, "", main(args))
     printed = io.StringIO()

@@ -15,6 +15,7 @@ from lisa_tool.images.naming import shown
 from lisa_tool.images.roots import Roots, absolute, open_folder_inside, open_inside
 from lisa_tool.images.suggest import looks_like_image
 from lisa_tool.settings import Settings
+from lisa_tool.store import RESULT_ID
 
 _MAX_PATTERN = 200
 
@@ -44,7 +45,8 @@ def list_images(
       `limits.max_scanned_files` entries are looked at.
 
     Hidden files and folders, symlinks that lead out, files that cannot be read and lisa-tool's own results
-    are left out. Raises PathNotAllowed or ImageNotFound for a `folder` that cannot be listed.
+    (unless `folder` is where they are) are left out. Raises PathNotAllowed or ImageNotFound for a `folder`
+    that cannot be listed.
     """
     roots = Roots.of(settings.roots)
     starts = (
@@ -98,7 +100,7 @@ def _walk(
                     if entry.name.startswith("."):
                         continue
                     if entry.is_dir(follow_symlinks=False):
-                        if path != results:
+                        if path != results and not RESULT_ID.fullmatch(entry.name):
                             waiting.append(path)
                     elif looks_like_image(entry.name) and _matches(entry.name, pattern):
                         files.add((_modified(entry), path))

@@ -20,6 +20,7 @@ from lisa_tool.lite.matching import Matcher
 from lisa_tool.lite.question import parse_question
 from lisa_tool.lite.sam import upscale
 from lisa_tool.lite.scene import Scene, SceneObject, without_repeats
+from lisa_tool.lite.sessions import damage_reported
 from lisa_tool.masks.geometry import without_specks
 from lisa_tool.pipeline import PredictedMask, Prediction
 from lisa_tool.results import Alternative, Evidence, ModelInfo
@@ -54,7 +55,8 @@ class LiteBackend:
 
     @cached_property
     def _matcher(self) -> Matcher:
-        return Matcher()
+        with damage_reported("knowledge.npz"):
+            return Matcher()
 
     def predict(self, image: LoadedImage, query: str, call: Call) -> Prediction:
         """See `Backend.predict`."""

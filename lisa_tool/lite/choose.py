@@ -8,17 +8,18 @@ guess lowers the outcome from found to uncertain.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 
 from lisa_tool.lite.colour import colour_share
 from lisa_tool.lite.eyes import Eyes
 from lisa_tool.lite.knowledge import kinds_by_id
-from lisa_tool.lite.lexicon import Named, tokenize
-from lisa_tool.lite.matching import Match, Matcher
-from lisa_tool.lite.question import Question, Relation
-from lisa_tool.lite.relations import area, box_iou, gap, group, ordered, related
+from lisa_tool.lite.lexicon import Named, default_lexicon, tokenize
+from lisa_tool.lite.matching import DENIAL, Match, Matcher
+from lisa_tool.lite.phrases import GENDERED
+from lisa_tool.lite.properties import ALIVE, kinds_that_are
+from lisa_tool.lite.question import Question, Relation, parse_question
+from lisa_tool.lite.relations import area, box_iou, gap, group, ordered, related, same_thing
 from lisa_tool.lite.sam import upscale
 from lisa_tool.lite.scene import CONFIRMED, SURE, Scene, SceneObject, distinct
 from lisa_tool.results import Outcome
@@ -30,6 +31,7 @@ BETTER_ELSEWHERE = 0.05  # a kind that is not in the picture fits better by this
 MUCH_BETTER_ELSEWHERE = 0.20  # ... by this much: the thing asked for is not here
 CLEAR = 0.03  # lead over the second best kind in the picture
 AS_GOOD = 0.06  # kinds this close to the best also answer a plural question
+IN_LINE = 0.35  # share of it that an object needs to be counted in 'the second from the left'
 PROMINENT = 0.45  # share of the most prominent instance's weight that others need
 PRESENCE = 0.10  # what being seen surely adds to a kind's match when kinds in the picture are compared
 CROWD = 0.28  # detector confidence that is enough for one more of a kind that is there in numbers
@@ -76,6 +78,9 @@ class _Chooser:
             self._keep_related(choice, q.relation)
         if choice.objects:
             self._keep_number(choice)
+        people = [o for o in choice.objects if o.kind == "person"]
+        if len(people) > 1 and q.named and q.named.word in GENDERED and not q.wants_all:
+            choice.doubts.append(f"lite cannot tell who is a {q.named.word}")
         if choice.outcome == "found" and choice.doubts:
             choice.outcome = "uncertain"
         if not choice.objects:
@@ -94,8 +99,8 @@ class _Chooser:
             return self._of_kinds(q.named.kinds, q.named.word)
         if q.anything:
             return self._anything()
-        if _ALIVE & set(tokenize(q.predicate)):
-            alive = _kinds_that_are("alive")
+        if ALIVE & set(tokenize(q.predicate)):
+            alive = kinds_that_are("alive")
             return Choice(
                 "found", distinct([o for o in self.scene.seen() if o.kind in alive]), "living thing"
             )
@@ -118,14 +123,18 @@ class _Chooser:
         """Objects of kinds that the question names."""
         wanted = set(kinds)
         sure = [o for o in self.scene.seen() if o.kind in wanted]
+        if sure and self.question.wants_all:
+            more = [o for o in self._closer(wanted) if o.score >= CROWD]
+            sure += [o for o in more if not any(same_thing(o.box, s.box) for s in sure)]
         if sure and (self.question.wants_all or self.question.order):
-            sure += [o for o in self._closer(wanted) if o.score >= CROWD]
             sure += [o for o in self.scene.objects if o.kind in wanted and o.second_name]
         if sure:
             return Choice("found", distinct(sure), word)
         candidates = self._closer(wanted)
         if sure := [o for o in candidates if o.score >= SURE]:
-            return Choice("found", distinct(sure), word)
+            others = {o.kind for o in self.scene.seen() for s in sure if box_iou(o.box, s.box) > 0.6}
+            doubts = [f"it may be a {' or a '.join(sorted(others))} instead"] if others else []
+            return Choice("found", distinct(sure), word, doubts=doubts)
         if confirmed := self._confirmed(wanted):
             sure = [o for o in confirmed if o.score >= CONFIRMED]
             doubts = [] if sure else [f"the {word} is only a guess of the classifier"]
@@ -156,21 +165,36 @@ class _Chooser:
         return self._of_kinds(named.kinds, named.word)
 
     def _anything(self) -> Choice:
-        objects = distinct(self._visible_objects(None))
-        return Choice("found", objects, "thing" if objects else "anything")
+        relation = self.question.relation
+        if relation and not all(self._of_kinds(a.kinds, a.word).objects for a in relation.anchors):
+            return self._by_knowledge(self.question.text)  # it stands next to something that was not seen
+        out = {kind for named in self.question.excluded_named for kind in named.kinds}
+        excluded = [o for o in self._visible_objects(None) if o.kind in out]
+        others = distinct([o for o in self._visible_objects(None) if o.kind not in out])
+        clear = [o for o in others if all(box_iou(o.box, x.box) < 0.7 for x in excluded)]
+        return Choice("found", distinct([*excluded, *clear]), "object")
 
     def _by_knowledge(self, description: str) -> Choice:
         """Objects whose kind fits a description best."""
         objects = self._visible_objects(None)
+        barred: set[str] = set()
         if self.question.relation and self.question.text == description:
-            anchors = {kind for anchor in self.question.relation.anchors for kind in anchor.kinds}
-            objects = [o for o in objects if o.kind not in anchors]
-        return self._best_kinds(objects, description, None)
+            barred = {kind for anchor in self.question.relation.anchors for kind in anchor.kinds}
+        return self._best_kinds([o for o in objects if o.kind not in barred], description, None, barred)
 
-    def _best_kinds(self, objects: list[SceneObject], description: str, within: set[str] | None) -> Choice:
-        """The kinds among `objects` that fit best; `within` limits which absent kinds may compete."""
+    def _best_kinds(
+        self,
+        objects: list[SceneObject],
+        description: str,
+        within: set[str] | None,
+        barred: Collection[str] = (),
+    ) -> Choice:
+        """The kinds among `objects` that fit best; `within` limits which absent kinds may compete, `barred`
+        kinds may not be chosen."""
         matches = self.matcher.match(description)
-        ranked = [m for m in matches.values() if within is None or m.kind in within]
+        ranked = [
+            m for m in matches.values() if m.kind not in barred and (within is None or m.kind in within)
+        ]
         top = ranked[0]
         present: dict[str, float] = {}
         for o in objects:
@@ -204,7 +228,7 @@ class _Chooser:
         if self.question.wants_all or (self.question.named and self.question.named.plural):
             wanted |= {m.kind for m in fitting if best.score - m.score < AS_GOOD}
         choice.objects = distinct([o for o in objects if o.kind in wanted])
-        if _DENIAL.search(description):
+        if DENIAL.search(description):
             choice.doubts.append("a description by what is missing is hard to check")
         if best.score < FITS and within is None:
             choice.doubts.append(f"nothing fits well (best match {best.score:.2f})")
@@ -253,7 +277,9 @@ class _Chooser:
 
     def _exclude(self, choice: Choice) -> None:
         q = self.question
-        out = {kind for named in q.excluded_named for kind in named.kinds} or _kinds_that_are(q.excluded)
+        if self._exclude_one(choice):
+            return
+        out = {kind for named in q.excluded_named for kind in named.kinds} or kinds_that_are(q.excluded)
         by_meaning = not out
         if by_meaning:
             matches = self.matcher.match(q.excluded)
@@ -268,6 +294,21 @@ class _Chooser:
         left_out = sorted({o.kind for o in choice.objects} - {o.kind for o in kept})
         choice.steps.append(f"left out: {', '.join(left_out) or 'nothing'}")
         choice.objects = kept
+
+    def _exclude_one(self, choice: Choice) -> bool:
+        """Leave out the objects that a phrase such as 'the man on the left' or 'the red one' picks."""
+        part = parse_question(self.question.excluded, default_lexicon())
+        if not (part.named or part.anything) or not (part.order or part.relation or part.colour):
+            return False
+        if not part.named:  # 'the red one' of those
+            part = replace(part, named=self.question.named, anything=self.question.named is None)
+        picked = _Chooser(part, self.scene, self.eyes, self.matcher).choose()
+        boxes = [o.box for o in picked.objects]
+        kept = [o for o in choice.objects if o.box not in boxes]
+        choice.steps.append(f"left out: {len(choice.objects) - len(kept)} of {len(choice.objects)}")
+        choice.doubts += picked.doubts
+        choice.objects = kept
+        return True
 
     def _keep_colour(self, choice: Choice) -> None:
         colour = self.question.colour or ""
@@ -297,6 +338,7 @@ class _Chooser:
         free = self.question.anything or not self.question.named
         candidates = [o for o in choice.objects if not (free and o.kind in anchor_kinds)]
         fitting = related(candidates, relation.place, anchors, self.scene.size_hw)
+        n_fitting = len(fitting)
         words = f"{relation.place} the {' and the '.join(named.word for named in relation.anchors)}"
         if not fitting:
             choice.doubts.append(f"nothing was seen clearly {words}")
@@ -306,17 +348,22 @@ class _Chooser:
         )
         single = not every and not self.question.order and not self.question.count
         choice.objects = fitting[:1] if single else fitting
-        choice.steps.append(f"{words}: {len(fitting)} of {len(candidates)}")
+        choice.steps.append(f"{words}: {n_fitting} of {len(candidates)}")
 
     def _keep_number(self, choice: Choice) -> None:
         q = self.question
         several = len(choice.objects) > 1
+        if q.unknown:
+            choice.doubts.append(f"lite has no name for {q.unknown!r}")
         if q.unchecked and several:
             choice.doubts.append(f"{q.unchecked!r} could not be checked")
-        if q.named and not q.named.category and not q.who and q.predicate and several and not q.wants_all:
+        if q.named and not q.named.category and q.predicate and several and not q.wants_all:
             choice.doubts.append(f"{q.predicate!r} could not be checked")
         if q.order:
-            line = ordered(choice.objects, q.order, self.scene.size_hw)
+            heaviest = max(map(_weight, choice.objects))
+            small_ones = q.wants_all or q.order in {"smallest", "far"}
+            standing = [o for o in choice.objects if small_ones or _weight(o) >= IN_LINE * heaviest]
+            line = ordered(standing, q.order, self.scene.size_hw)
             index = len(line) - 1 if q.rank == -1 else q.rank - 1
             if index >= len(line):
                 choice.doubts.append(f"only {len(line)} were seen")
@@ -331,41 +378,6 @@ class _Chooser:
         elif not q.wants_all and not q.excluded and not q.relation:
             heaviest = max(map(_weight, choice.objects))
             choice.objects = [o for o in choice.objects if _weight(o) >= PROMINENT * heaviest]
-
-
-_PROPERTIES = {
-    frozenset({"alive", "living", "breathe", "breathing", "breathes"}): {
-        "animal",
-        "person",
-        "plant",
-        "flower",
-        "tree",
-    },
-    frozenset({"eat", "eaten", "edible", "eatable"}): {
-        "food",
-        "fruit",
-        "vegetable",
-        "dessert",
-        "meal",
-        "snack",
-    },
-    frozenset({"electronic", "electric", "electrical", "electricity", "battery"}): {
-        "electronic device",
-        "appliance",
-    },
-    frozenset({"drive", "driven", "drives", "engine", "motor"}): {"road vehicle", "vehicle", "aircraft"},
-}
-
-
-def _kinds_that_are(phrase: str) -> set[str]:
-    """The kinds with a property that categories tell: 'alive', 'eat', 'electronic'."""
-    words = set(tokenize(phrase))
-    categories = {c for told, members in _PROPERTIES.items() if told & words for c in members}
-    return {kind.id for kind in kinds_by_id().values() if categories & set(kind.categories)}
-
-
-_ALIVE = {"alive", "living"}
-_DENIAL = re.compile(r"\b(?:no|without|never|nothing|none|lacks?)\b")
 
 
 def _one_name_a_place(fitting: list[Match], objects: list[SceneObject]) -> list[Match]:

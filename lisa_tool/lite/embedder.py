@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from lisa_tool.lite.sessions import Session, weights_file
+from lisa_tool.lite.sessions import Session, damage_reported, weights_file
 
 WIDTH: Final = 384
 MAX_TOKENS: Final = 128  # the model was trained on at most this many; the rest of a text is ignored
@@ -19,7 +19,9 @@ TEXTS_AT_ONCE: Final = 64
 class SentenceEmbedder:
     def __init__(self) -> None:
         self._session = Session("sentence.onnx")
-        self._tokenizer = Tokenizer.from_file(str(weights_file("sentence_tokenizer.json")))
+        path = str(weights_file("sentence_tokenizer.json"))
+        with damage_reported("sentence_tokenizer.json"):
+            self._tokenizer = Tokenizer.from_file(path)
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()
 

@@ -17,7 +17,7 @@ from lisa_tool.engine.call import Call
 from lisa_tool.lite.classifier import Classifier
 from lisa_tool.lite.detector import COARSE, FINE, QUICK, Detector, Look
 from lisa_tool.lite.knowledge import load_knowledge
-from lisa_tool.lite.relations import Boxed, area, box_iou, overlap
+from lisa_tool.lite.relations import Boxed, area, same_thing
 from lisa_tool.lite.sam import GRID, SIDE, SamDecoder, SamEncoder, with_padding_point
 from lisa_tool.lite.scene import CONFIRMED, SURE, Floats, Hint, Scene, SceneObject, distinct
 from lisa_tool.masks.geometry import measure
@@ -31,7 +31,7 @@ DISBELIEF = 0.1  # what a faint object's confidence is multiplied with when the 
 HINT = 0.35  # classifier probability at some place from which a kind is worth a second look
 DENSE_SIDES = (320, 512)  # longer sides, pixels, at which the classifier looks at every image
 FINE_SIDE = 800  # ... and when a kind is looked for
-MIN_SHARE, MAX_SHARE = 0.0005, 0.8  # share of the image that an object found by the classifier may take
+MIN_SHARE, MAX_SHARE = 0.0005, 0.7  # share of the image that an object found by the classifier may take
 
 
 class Eyes:
@@ -101,7 +101,9 @@ class Eyes:
 
         Such as a lion. An animal that the classifier is sure is another one loses its detector label.
         """
-        looked = distinct([o for o in objects if o.score >= REREAD])[:MAX_REREAD]
+        whole = rgb.shape[0] * rgb.shape[1]
+        looked = [o for o in objects if o.score >= REREAD and area(o.box) < MAX_SHARE * whole]
+        looked = distinct(looked)[:MAX_REREAD]
         seen = self._classifier.classify([_crop(rgb, o.box) for o in looked])
         added: dict[str, SceneObject] = {}
         wrong: list[SceneObject] = []
@@ -153,11 +155,14 @@ class Eyes:
         readings = [(logits[i, j], float(iou[i, j])) for i in range(len(points)) for j in (1, 2, 3)]
         boxes = [measure(low > 0).box for low, _ in readings]  # in pixels of the 256 grid
         shrink = GRID / SIDE * scene.embedding.scale
+        filled = (
+            float(np.prod(scene.embedding.resized_hw)) / SIDE**2
+        )  # the share of the grid that is not padding
         kept = [
             (low, score, corners)
             for (low, score), box in zip(readings, boxes, strict=True)
             if box is not None
-            and MIN_SHARE < (low > 0).mean() < MAX_SHARE
+            and MIN_SHARE < (low > 0).mean() / filled < MAX_SHARE
             and area(corners := _clip(_scaled(box, 1 / shrink), scene.size_hw)) > 0  # not in SAM's padding
         ]
         if not kept:
@@ -259,11 +264,6 @@ def _cut_off(
         or (x + part_hw[1] < size_hw[1] and box[2] > part_hw[1] - near)
         or (y + part_hw[0] < size_hw[0] and box[3] > part_hw[0] - near)
     )
-
-
-def same_thing(a: Boxed, b: Boxed) -> bool:
-    """Whether two boxes of one kind are the same object: they overlap much, or one lies inside the other."""
-    return box_iou(a, b) > 0.4 or overlap(a, b) > 0.8 * min(area(a), area(b))
 
 
 def _crop(rgb: NDArray[np.uint8], box: Boxed, margin: float = 0.15) -> NDArray[np.uint8]:

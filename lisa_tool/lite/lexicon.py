@@ -13,7 +13,7 @@ _IRREGULAR = {
     "wolves": "wolf", "mice": "mouse", "geese": "goose", "feet": "foot", "teeth": "tooth", "leaves": "leaf",
     "loaves": "loaf", "shelves": "shelf", "scarves": "scarf", "calves": "calf", "policemen": "policeman",
     "firemen": "fireman", "halves": "half", "oxen": "ox", "ladies": "lady", "babies": "baby", "buses": "bus",
-    "glasses": "glass",
+    "glasses": "glass", "taxis": "taxi", "skis": "skis",
 }  # fmt: skip
 _NEVER_PLURAL = frozenset(
     "glass bus dress grass scissors skis jeans cross compass gas lens canvas".split()  # noqa: SIM905
@@ -35,6 +35,9 @@ _CATEGORY_WORDS = {
 }  # fmt: skip
 
 
+_PLURALS = {"crowd", "everyone", "everybody", *_IRREGULAR}
+
+
 @dataclass(frozen=True)
 class Named:
     """What a phrase names.
@@ -52,16 +55,23 @@ class Named:
 
 
 def singular(word: str) -> str:
-    """The singular of an English noun, by rule: 'mugs' -> 'mug', 'people' -> 'person'."""
+    """The likeliest singular of an English noun: 'mugs' -> 'mug', 'people' -> 'person'."""
+    return next(iter(singulars(word)), word)
+
+
+def singulars(word: str) -> list[str]:
+    """What may be the singular of a plural, likeliest first: 'canoes' -> 'cano', 'canoe'; else empty."""
     if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    if word in _NEVER_PLURAL or len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
-        return word
+        return [_IRREGULAR[word]]
+    if word in _NEVER_PLURAL or len(word) < 3 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return []
     if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
+        return [word[:-3] + "y", word[:-1]]
+    if word.endswith("ves"):
+        return [word[:-1], word[:-3] + "f", word[:-3] + "fe"]
     if word.endswith(("ches", "shes", "xes", "sses", "zes", "oes")):
-        return word[:-2]
-    return word[:-1]
+        return [word[:-2], word[:-1]]
+    return [word[:-1]]
 
 
 def tokenize(text: str) -> list[str]:
@@ -130,19 +140,13 @@ class Lexicon:
 
     def _at(self, words: list[str], start: int, size: int) -> Named | None:
         exact = tuple(words[start : start + size])
-        base = (*exact[:-1], singular(exact[-1]))
-        for key in (exact, base):
+        for last in (exact[-1], *singulars(exact[-1])):
+            key = (*exact[:-1], last)
             names, members = self._names.get(key, ()), self._categories.get(key, ())
             if names or members:
-                plural = exact[-1] != singular(exact[-1]) or exact[-1] in {"crowd", "everyone", "everybody"}
-                return Named(
-                    " ".join(exact),
-                    tuple(dict.fromkeys(names + members)),
-                    not names,
-                    plural,
-                    start,
-                    start + size,
-                )
+                plural = exact[-1] in _PLURALS or bool(singulars(exact[-1]))
+                kinds = tuple(dict.fromkeys(names + members))
+                return Named(" ".join(exact), kinds, not names, plural, start, start + size)
         return None
 
 

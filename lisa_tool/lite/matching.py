@@ -26,6 +26,7 @@ Floats = NDArray[np.float32]
 BEST_FACTS = 8
 FACT_WEIGHTS = 0.7 ** np.arange(BEST_FACTS, dtype=np.float32)
 WORD_WEIGHT = 0.015
+DENIAL = re.compile(r"\b(?:no|not|never|cannot|can't|don't|doesn't|without|nothing|none|lacks?)\b")
 _FILLER = re.compile(  # what a description may begin with before it says anything
     r"^(?:(?:what|which|who|where|how|something|anything|someone|the|an?|ones?|that|things?|objects?|items?|"
     r"tool|place|would|could|can|do|does|might|should|is|are|will|must|may|you|i|we|people|person|he|she|they|"
@@ -60,6 +61,7 @@ class Matcher:
         self._vectors = load_vectors()
         self._spans = _spans(self._kinds)
         self._words = _WordIndex(self._kinds)
+        self._denials = np.array([bool(DENIAL.search(fact)) for fact in self._facts])
         self._embedder = SentenceEmbedder()
 
     def match(self, description: str) -> dict[str, Match]:
@@ -67,6 +69,8 @@ class Matcher:
         core = _FILLER.sub("", description.lower()).strip() or description
         both: Floats = self._embedder.embed([description, core]).mean(axis=0)
         similarities: Floats = self._vectors @ (both / np.linalg.norm(both))
+        if not DENIAL.search(description):
+            similarities[self._denials] = 0  # 'does not bark' is not about barking
         words = self._words.scores(description)
         matches = []
         for index, (kind, (start, end)) in enumerate(zip(self._kinds, self._spans, strict=True)):
@@ -99,7 +103,10 @@ class _WordIndex:
     """BM25 over kinds, each kind one document made of its facts."""
 
     def __init__(self, kinds: tuple[Kind, ...], k1: float = 1.0, b: float = 0.5) -> None:
-        counts = [Counter(word for fact in kind.facts for word in set(_stems(fact))) for kind in kinds]
+        counts = [
+            Counter(word for fact in kind.facts if not DENIAL.search(fact) for word in set(_stems(fact)))
+            for kind in kinds
+        ]
         lengths = np.array([sum(c.values()) for c in counts], dtype=np.float32)
         damping = k1 * (1 - b + b * lengths / lengths.mean())
         self._n = len(kinds)

@@ -49,7 +49,7 @@ NOT = re.compile(
     r"shouldn't|should not|not|never|neither|nor)\b"
 )  # fmt: skip
 DANGLING = re.compile(
-    r"(?:\b(?:that|which|who|is|are|but|does|do|you|we|i|people|they|someone|one|of (?:these|them|those|the \w+))\b[ ,]*)+$"
+    r"(?:\b(?:that|which|who|is|are|but|does|do|(?<=that )(?:people|they|someone|one)|you|we|i|of (?:these|them|those|the \w+))\b[ ,]*)+$"
 )
 GENERIC = {
     "place", "places", "spot", "part", "area", "region", "what's", "that's", "which's", "kind", "type", "sort",
@@ -64,10 +64,11 @@ STOP = {
     "that", "which", "who", "whom", "whose", "used", "for", "to", "with", "from", "made", "where", "when", "while", "in", "on", "at", "by", "near",
     "under", "over", "behind", "between", "being", "is", "are", "was", "has", "have", "can", "could", "would", "should", "you", "i", "we", "they", "he",
     "she", "will", "so", "if", "because", "and", "or", "it", "wearing", "holding", "riding", "carrying", "sitting", "standing", "lying", "eating",
-    "looking", "using", "might", "may", "must", "did", "does", "do", "were", "had", "around", "inside", "out", "not", "no", "into", "onto", "across", "beside", "here", "there", "today", "now", "off", "up", "down", "always", "needs", "feel", "feels", "meant", "designed", "intended", "suitable", "best", "most", "as", "about", "like", "without", "than", "able", "capable",
+    "looking", "using", "might", "may", "must", "did", "does", "do", "were", "had", "around", "inside", "out", "not", "no", "into", "onto", "across", "beside", "here", "there", "today", "now", "off", "up", "down", "always", "needs", "feel", "feels", "meant", "designed", "intended", "suitable", "best", "most", "as", "above", "below", "beneath", "underneath", "atop", "upon", "against", "next", "alongside", "adjacent", "opposite", "about", "like", "without", "than", "able", "capable",
 }  # fmt: skip
 THEM = re.compile(r"^(?:him|her|them)$(?! \w)|^(?:him|her|them)(?= ?,)")
-PRONOUN = re.compile(r"^(?:he|she|they|it)$")
+CORNER = re.compile(r"\b(?:lower|bottom|upper|top)[- ]?(left|right)(?:[- ]hand)?(?: corner)?\b")
+PRONOUN = re.compile(r"^(?:he|she|they)$")
 AUXILIARY = {
     "can",
     "could",
@@ -93,7 +94,7 @@ AUXILIARY = {
     "looks",
     "did",
 }
-WH = re.compile(r"^(?:what|where|how|why|when|if|i|we|you|someone|somebody)\b(?!'s the\b)")
+WH = re.compile(r"^(?:what|where|how|why|when|if|i|we|you)\b(?!'s the\b)")
 NUMBERS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "last": -1}
 COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "2": 2, "3": 3, "4": 4, "5": 5}
 COLOURS = (
@@ -123,7 +124,7 @@ ORDERS: tuple[tuple[str, Order], ...] = (
     (r"(?<=the )(?:right|right-hand)\b(?= \w)(?! of| side| edge)", "right"),
     (r"\b(?:top[- ]?most|highest|uppermost|upper)\b|\b(?:at|in|near) the (?:very )?top" + OF_PICTURE + r"\b(?! of)", "top"),
     (r"\b(?:bottom[- ]?most|lowest|lower)\b|\b(?:at|in|near) the (?:very )?bottom" + OF_PICTURE + r"\b(?! of)", "bottom"),
-    (r"\b(?:in|at|near) the (?:very )?(?:middle|cent(?:er|re))" + OF_PICTURE + r"\b(?! of)|\bcent(?:er|re)most\b|\b(?:middle|central)\b|\b(?:standing |sitting )?between the (?:other )?(?:two|others)\b", "middle"),
+    (r"\b(?:in|at|near) the (?:very )?(?:middle|cent(?:er|re))" + OF_PICTURE + r"\b(?! of)|\bcent(?:er|re)most\b|\b(?:middle|central)\b|\b(?:standing |sitting )?between the (?:other )?(?:two|others)$", "middle"),
     (r"\b(?:closest|nearest)(?: (?:to|in) (?:the )?(?:camera|viewer|us|me|you|photographer|foreground|lens))?\b(?! to)", "near"),
     (r"\b(?:in|at) the (?:foreground|front)\b(?! of)|\bin front$|\bfront[- ]?most\b|(?<=the )(?:front|foreground)\b(?= \w)", "near"),
     (r"\b(?:farthest|furthest|most distant|distant)(?: away)?(?: from (?:the )?(?:camera|viewer|us|me|you|photographer|lens))?\b", "far"),
@@ -157,7 +158,8 @@ PLACES: tuple[tuple[str, Place], ...] = (
     (r"(?:(?:that|which|who) (?:is|are|has|have) |(?:that|which|who|who's) )?(?:held by|carried by|worn by|ridden by|used by|driven by|with|holds|carries|rides|wears|holding|carrying|riding|wearing|using|pushing|driving|having|eating|playing with|attached to|touching|belonging to|around)", "with"),
 )  # fmt: skip
 SUBJECT = re.compile(
-    r"^what (?:is|are|does|do|did) (?P<who>(?:the |his |her |this |that |these |those )[\w' -]+?|he|she|they|it) (?P<verb>sit|stand|lie|ly|ride|rid|hold|carry|rest|sleep|wear|"
+    r"^what (?:is|are|does|do|did) (?P<who>(?:the |his |her |this |that |these |those )[\w' -]+?|he|she|they) (?P<verb>sit|stand|lie|ly|ride|rid|hold|carry|rest|sleep|wear|"
     r"lean|use|us|play|drive|driv|push|eat|drink|sitt)(?:ing)?(?: (?:on|in|with|at|from|against)(?: (?:his|her|their|its) \w+)?)?$"
 )  # fmt: skip
 RESTING = {"sit", "sitt", "stand", "lie", "ly", "rest", "sleep", "lean"}
+GENDERED = {"man", "woman", "boy", "girl", "lady", "guy", "gentleman", "father", "mother"}

@@ -17,6 +17,7 @@ from lisa_tool.lite.lexicon import Lexicon, Named, tokenize
 from lisa_tool.lite.phrases import (
     AUXILIARY,
     COLOURS,
+    CORNER,
     COUNTS,
     DANGLING,
     EXISTS,
@@ -66,7 +67,7 @@ class Question:
     predicate: the rest of a phrase such as 'that purrs' after a name, or the whole of a question that
     names nothing; anything: any object will do, such as 'the thing next to the bus'; who: asked with
     'who', a person or an animal; mild: the order is only an adjective such as 'small'; unchecked:
-    adjectives that no rule can check.
+    adjectives that no rule can check; unknown: a bare noun that lite has no name for.
     """
 
     text: str
@@ -83,12 +84,14 @@ class Question:
     count: int | None = None
     colour: str | None = None
     unchecked: str = ""
+    unknown: str = ""
     relation: Relation | None = None
 
 
 def parse_question(query: str, lexicon: Lexicon) -> Question:
     """Take `query` (one line of plain words) apart."""
     text = re.sub(r"[\"“”()?!.;:]+", " ", query.lower().replace("\u2019", "'"))
+    text = CORNER.sub(r"\1", text)
     text = TWO_COLOURS.sub(r"\1", text)
     text = " ".join(PICTURE.sub(" ", " ".join(text.split())).split()).strip(" ,")
     plain = POLITE.sub("", text, count=1).strip(" ,") or text
@@ -224,10 +227,14 @@ def _take_target(text: str, question: Question, lexicon: Lexicon) -> Question:
     """Find what is wanted: a named kind, a category with a predicate, anything, or a description."""
     words = tokenize(text)
     every = bool({"all", "every", "each", "both", "everything", "everyone"} & set(words[:4]))
-    question = replace(question, wants_all=question.wants_all or every)
+    question = replace(question, wants_all=question.wants_all or (every and not WH.match(text)))
     colour = next((w for w in words if w in COLOURS), None)
     named = _named(text, words, lexicon)
     if named:
+        before = [
+            w for w in words[: named.start] if w not in SMALL | GENERIC and w not in (*COLOURS, *COUNTS)
+        ]
+        question = replace(question, unchecked=" ".join(before))
         after = words[named.end :]
         says_more = any(w not in SMALL for w in after)
         one_of = re.match(r"(?:which|one|the \w+) of (?:the|these|those|all) ", text) is not None
@@ -263,8 +270,10 @@ def _take_target(text: str, question: Question, lexicon: Lexicon) -> Question:
     ):
         # 'something with four wheels'
         return replace(question, relation=None, order=None, predicate=question.text)
+    bare = words[:1] in (["the"], ["a"], ["an"]) and len(content) <= 2 and not set(words) & STOP
     return replace(
         question,
+        unknown=" ".join(content) if bare and not anything else "",
         predicate="" if anything else text if question.relation is None else question.text,
         anything=anything,
         wants_all=question.wants_all or (generic_plural and anything),

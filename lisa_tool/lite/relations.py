@@ -48,6 +48,11 @@ def box_iou(a: Boxed, b: Boxed) -> float:
     return shared / union if union else 0.0
 
 
+def same_thing(a: Boxed, b: Boxed) -> bool:
+    """Whether two boxes of one kind are the same object: they overlap much, or one lies inside the other."""
+    return box_iou(a, b) > 0.4 or overlap(a, b) > 0.8 * min(area(a), area(b))
+
+
 def gap(a: Boxed, b: Boxed) -> float:
     """The distance between two boxes, 0 when they touch."""
     dx = max(a[0] - b[2], b[0] - a[2], 0.0)

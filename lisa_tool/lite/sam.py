@@ -24,7 +24,7 @@ STD: Final = np.array([58.395, 57.12, 57.375], np.float32)
 
 PROMPTS_AT_ONCE: Final = 2  # more would not be faster, and 30 MB larger each
 
-BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT, PADDING = 0, 1, 2, 3, -1  # SAM's point labels
+FOREGROUND, TOP_LEFT, BOTTOM_RIGHT, PADDING = 1, 2, 3, -1  # SAM's point labels
 
 _NO_MASK: Final = np.zeros((1, 1, GRID, GRID), np.float32)
 _HAS_NO_MASK: Final = np.zeros(1, np.float32)
@@ -96,28 +96,6 @@ class SamDecoder:
         rows = np.arange(len(chosen))
         return logits[rows, chosen], iou[rows, chosen]
 
-    def masks_from_points(
-        self,
-        embedding: ImageEmbedding,
-        points: NDArray[np.floating],
-        labels: NDArray[np.integer] | None = None,
-    ) -> tuple[Floats, Floats]:
-        """One mask for each row of points.
-
-        points: (n, p, 2) x, y in pixels of the original; (n, 2) means one point each.
-        labels: (n, p), 1 inside the object, 0 outside; all inside when left out.
-        Returns the same as `masks_from_boxes`.
-        """
-        points = np.asarray(points, np.float64)
-        points = points[:, None] if points.ndim == 2 else points
-        n, p = points.shape[:2]
-        given = np.full((n, p), FOREGROUND) if labels is None else np.asarray(labels).reshape(n, p)
-        logits, iou = self.decode(embedding, *with_padding_point(points, given))
-        # One point may mean a sub-part, a part or the whole: take the reading that SAM trusts most.
-        chosen = 1 + iou[:, 1:].argmax(axis=1) if p == 1 else np.zeros(n, np.int64)
-        rows = np.arange(n)
-        return logits[rows, chosen], iou[rows, chosen]
-
     def decode(
         self, embedding: ImageEmbedding, points: NDArray[np.floating], labels: NDArray[np.floating]
     ) -> tuple[Floats, Floats]:
@@ -144,17 +122,15 @@ class SamDecoder:
         return logits, iou
 
 
-def with_padding_point(
-    points: NDArray[np.floating], labels: NDArray[np.integer] | None = None
-) -> tuple[NDArray[np.floating], Floats]:
-    """Points (n, p, 2) and labels (n, p) as SAM wants them without a box: with a padding point each.
+def with_padding_point(points: NDArray[np.floating]) -> tuple[NDArray[np.floating], Floats]:
+    """Points (n, p, 2) inside the object and labels (n, p + 1) as SAM wants them without a box.
 
-    Without labels, all points lie inside the object.
+    A padding point is added to each row.
     """
     n, p = points.shape[:2]
-    given = np.full((n, p), FOREGROUND) if labels is None else labels
-    padded = np.concatenate([points, np.zeros((n, 1, 2))], axis=1)
-    return padded, np.concatenate([given, np.full((n, 1), PADDING)], axis=1).astype(np.float32)
+    labels = np.full((n, p + 1), FOREGROUND, np.float32)
+    labels[:, p] = PADDING
+    return np.concatenate([points, np.zeros((n, 1, 2))], axis=1), labels
 
 
 def _box_agreement(logits: Floats, corners: Floats) -> Floats:

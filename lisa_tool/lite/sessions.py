@@ -1,12 +1,15 @@
 """Open a weight file of `lisa-tool-lite` as an onnxruntime session.
 
-Files are checked by size here, which catches a cut download in no time; `lisa-tool doctor` compares the
-sha256 sums.
+Files are checked by size here, which catches a cut download in no time; the sha256 is compared when a file
+cannot be read, and by `lisa-tool doctor`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +39,9 @@ class Session:
         options.log_severity_level = 3  # errors only: stderr belongs to the caller
         # Several networks take turns on the same cores: spinning threads of one would slow the next.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            str(weights_file(weights)), options, providers=["CPUExecutionProvider"]
-        )
+        path = str(weights_file(weights))
+        with damage_reported(weights):
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(self, outputs: list[str], inputs: dict[str, Array]) -> list[Array]:
         """The values of `outputs`, in that order."""
@@ -58,3 +61,19 @@ def weights_file(name: str) -> Path:
     if found != expected:
         raise WeightsCorrupt(f"weight file {name!r} has {found} bytes instead of {expected}")
     return path
+
+
+@contextmanager
+def damage_reported(name: str) -> Iterator[None]:
+    """Reading a weight file: what goes wrong is WeightsCorrupt when the file's sha256 is wrong."""
+    try:
+        yield
+    except Exception as e:  # onnxruntime, tokenizers and zipfile have no error in common
+        path = weights_file(name)
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        import lisa_tool_lite
+
+        if found == lisa_tool_lite.manifest()[name]["sha256"]:
+            raise
+        raise WeightsCorrupt(f"weight file {name!r} is damaged: it cannot be read") from e

@@ -1,6 +1,9 @@
 import argparse
+import json
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +38,47 @@ def test_eval_hands_its_options_to_the_measurement_and_json_is_one_document(
     else:
         assert ran.out == 'group  right\n{"accuracy": 1}\n'
     assert (seen[0].split, seen[0].json) == (split, as_json)
+
+
+@pytest.mark.parametrize("what", ["lite", "speed"])
+@pytest.mark.parametrize("missing", ["cv2", "onnxruntime", "tokenizers", "lisa_tool_lite"])
+def test_a_part_that_is_not_installed_is_named_with_the_command_that_installs_it(
+    what: str, missing: str, tmp_path: Path
+) -> None:
+    code, error = without(missing, "eval", what, tmp=tmp_path)
+    assert (code, error["code"]) == (5, "missing_extra")
+    assert "pip install 'lisa-tool[lite]'" in error["message"]
+
+
+@pytest.mark.parametrize("missing", ["cv2", "onnxruntime", "tokenizers", "lisa_tool_lite"])
+def test_segment_too_names_what_is_not_installed(missing: str, tmp_path: Path, coffee: Path) -> None:
+    code, error = without(missing, "segment", str(coffee), "the cup", tmp=tmp_path)
+    assert (code, error["code"]) == (5, "missing_extra")
+    assert "pip install 'lisa-tool[lite]'" in error["message"]
+
+
+def without(module: str, *words: str, tmp: Path) -> tuple[int, dict[str, str]]:
+    """Exit code and error of `lisa-tool WORDS --json` in a process where `module` cannot be found."""
+    script = (
+        "import sys\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == sys.argv[1]:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "from lisa_tool.cli import main\n"
+        "sys.exit(main(sys.argv[2:]))"
+    )
+    command = [sys.executable, "-c", script, module, *words, "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp)
+    assert "Traceback" not in ran.stderr
+    error: dict[str, str] = json.loads(ran.stdout)["error"]
+    return ran.returncode, error
+
+
+@pytest.mark.parametrize("repeat", ["0", "-1", "x"])
+def test_a_repeat_that_is_no_count_is_a_usage_error(cli: CommandLine, repeat: str) -> None:
+    ran = cli("eval", "speed", "--repeat", repeat, "--json")
+    assert (ran.code, ran.error["code"]) == (2, "usage")
+    assert "whole number from 1" in ran.error["message"]
+    assert "lisa-tool eval lite|speed [options]" in ran.error["hint"]

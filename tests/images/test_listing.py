@@ -95,6 +95,18 @@ def test_hidden_files_results_and_ways_out_are_left_out(tmp_path: Path, settings
     assert names(settings, settings.output_dir) == ["mask_0.png"]
 
 
+def test_results_of_other_output_folders_are_left_out_unless_asked_for(
+    tmp_path: Path, settings: Settings
+) -> None:
+    result = tmp_path / "masks" / f"res_{'0a' * 16}"
+    save(result / "mask_0.png")
+    save(tmp_path / "masks" / "res_thesis" / "figure.png")
+    save(tmp_path / "masks" / f"res_{'0' * 31}" / "short.png")
+    assert sorted(names(settings)) == ["figure.png", "short.png"]
+    assert names(settings, result) == ["mask_0.png"]
+    assert names(load_settings(roots=(result,))) == ["mask_0.png"]
+
+
 def test_nested_roots_list_an_image_once(album: Path) -> None:
     assert names(load_settings(roots=(album, album / "sub"))) == ["b.png", "a.jpg", "c.webp"]
 

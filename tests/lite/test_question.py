@@ -41,7 +41,7 @@ PLAIN = [
     row("the cup", named="cup"),
     row("a wine glass", named="wine glass"),
     row("THE CUP", named="cup"),
-    row("the old man", named="man"),
+    row("the old man", named="man", unchecked="old"),
     row("the fire hydrant", named="fire hydrant"),
     row("the animal", named="animal"),
 ]
@@ -179,7 +179,7 @@ PERSON = [
     row("what is he riding?", predicate="what is he riding", relation=("with", "person")),
     row("what is she holding?", predicate="what is she holding", anything=True, relation=("with", "person")),
     row("what is the man riding?", predicate="what is the man riding", relation=("with", "man")),
-    row("what is the dog lying on?", predicate="what is the dog lying on", relation=("with", "dog")),
+    row("what is the dog lying on?", predicate="what is the dog lying on", relation=("supporting", "dog")),
     row("the hat on his head", named="hat", relation=("with", "person")),
     row("the thing around her neck", predicate="the thing around her neck", relation=("with", "person")),
 ]

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lisa_tool.settings import Limits, Settings, config_path
-
-_OTHER_NAMES = {"LISA_CONFIG"}
+from lisa_tool.settings import Limits, Settings, config_path, unknown_variables
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,15 @@ def limits_in_force(limits: Limits) -> list[Setting]:
 
 def unknown_names() -> list[str]:
     """A sentence for each environment variable and config key that no setting answers to."""
-    known = {f"LISA_{name.upper()}" for name in Settings.model_fields}
-    known |= {f"LISA_LIMITS__{name.upper()}" for name in Limits.model_fields} | _OTHER_NAMES
-    given = {name: f"environment variable {name}" for name in _environment() if name.startswith("LISA_")}
-    for key in _config_file():
-        given.setdefault(f"LISA_{key.upper()}", f"{key!r} in {config_path()}")
-    return [_unknown_name(name, what, known) for name, what in given.items() if name not in known]
+    unknown = {name: f"environment variable {name}" for name in unknown_variables()}
+    for key in _config_file().keys() - Settings.model_fields.keys():
+        unknown.setdefault(f"LISA_{key.upper()}", f"{key!r} in {config_path()}")
+    return [_unknown_name(name, what) for name, what in sorted(unknown.items())]
 
 
-def _unknown_name(name: str, what: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def _unknown_name(name: str, what: str) -> str:
+    known = [f"LISA_{known.upper()}" for known in Settings.model_fields]
+    near = difflib.get_close_matches(name.upper(), known, n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     return f"{what} is not a setting of this version and has no effect{meant}"
 

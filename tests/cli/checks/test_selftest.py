@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,35 +6,12 @@ import pytest
 from PIL import Image
 
 from lisa_tool.cli.checks import selftest
-from lisa_tool.cli.checks.selftest import PASS_IOU, fill, iou, self_test
+from lisa_tool.cli.checks.selftest import CASE, PASS_IOU, self_test
 from lisa_tool.errors import MissingExtra
+from lisa_tool.eval.lite import Benchmark
 from lisa_tool.results import Segmentation
 from lisa_tool.settings import Settings
 from tests.cli.fakes import FakeSegmenter, answer
-
-SQUARE = [[2, 2], [5, 2], [5, 5], [2, 5]]
-
-
-def test_a_polygon_is_filled_with_its_border() -> None:
-    filled = fill([SQUARE], (8, 10))
-    assert filled.shape == (8, 10)
-    assert filled.sum() == 16
-    assert filled[2:6, 2:6].all()
-
-
-def test_several_polygons_are_one_region() -> None:
-    assert fill([SQUARE, [[7, 0], [9, 0], [9, 1], [7, 1]]], (8, 10)).sum() == 16 + 6
-
-
-def test_iou_is_of_all_masks_together() -> None:
-    expected = fill([SQUARE], (8, 8))
-    left, right = expected.copy(), expected.copy()
-    left[:, 4:] = False
-    right[:, :4] = False
-    assert iou([left, right], expected) == 1
-    assert iou([left], expected) == 0.5
-    assert iou([], expected) == 0
-    assert iou([np.ones((4, 4), bool)], expected) == 0
 
 
 def with_mask(
@@ -41,8 +19,7 @@ def with_mask(
 ) -> list[Settings]:
     """Let the self-test meet a segmenter that answers with the upper part of the known cup."""
     opened: list[Settings] = []
-    regions = selftest.known_regions()
-    mask = fill(regions["regions"]["cup"]["polygons"], regions["size_hw"])
+    mask, _ = Benchmark().region("coffee", ["cup"])
     rows = np.flatnonzero(mask.any(axis=1))
     mask = mask.copy()
     mask[rows[0] + int(len(rows) * shrink) :] = False
@@ -74,6 +51,13 @@ def test_half_the_mask_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, se
     assert result.iou is not None
     assert result.iou < PASS_IOU
     assert "FAILED" in result.summary
+
+
+def test_an_answer_without_a_mask_fails(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    fake = FakeSegmenter(lambda **options: answer(masks=(), outcome="not_found"))
+    monkeypatch.setattr(selftest, "open_segmenter", lambda settings: fake)
+    result = self_test(settings)
+    assert (result.passed, result.iou) == (False, 0)
 
 
 def test_the_right_mask_with_a_doubtful_outcome_fails(
@@ -108,7 +92,7 @@ def test_a_segmenter_that_raises_is_a_failed_test(
 def test_an_installation_without_the_photo_says_so(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    monkeypatch.setattr(selftest, "PHOTO", "no-such-photo")
+    monkeypatch.setattr(selftest, "CASE", replace(CASE, photo="no-such-photo"))
     result = self_test(settings)
     assert not result.passed
     assert "cannot run" in result.summary
