@@ -8,8 +8,6 @@ import textwrap
 from lisa_tool.cli.output import printable
 from lisa_tool.results import Mask, Segmentation
 
-_HEADINGS = {"found": "Found", "uncertain": "Not sure", "not_found": "Not found"}
-
 
 def answer_text(result: Segmentation, width: int | None = None) -> str:
     """Outcome and answer, why, a line for each mask, the overlay, warnings, and the time it took.
@@ -18,7 +16,7 @@ def answer_text(result: Segmentation, width: int | None = None) -> str:
     """
     width = min(100, width or shutil.get_terminal_size().columns)
     lines = [
-        *_wrap(f"{_HEADINGS[result.outcome]}: ", result.answer, width),
+        *_wrap(f"{result.outcome}: ", result.answer, width),
         *(_wrap("  why: ", result.reasoning, width) if result.reasoning else []),
         *_mask_lines(result.masks, width),
         *([f"  overlay: {printable(result.overlay_path)}"] if result.overlay_path else []),

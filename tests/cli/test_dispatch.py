@@ -105,7 +105,7 @@ def test_json_after_a_double_dash_is_part_of_the_question(
     install(monkeypatch, behave)
     ran = cli("segment", "photo.jpg", "--", "what", "is", "--json")
     assert (ran.code, asked) == (0, ["what is --json"])
-    assert ran.out.startswith("Found")
+    assert ran.out.startswith("found")
 
 
 def test_a_bug_is_an_internal_error_whose_details_are_only_in_the_log(

@@ -46,7 +46,7 @@ def test_the_cup_is_what_one_drinks_from(
 ) -> None:
     ran = cli("segment", coffee, QUERY, "--out", tmp_path / "out")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith("Found: ")
+    assert ran.out.startswith("found: ")
     path = next(word for word in ran.out.split() if word.endswith("mask_0.png"))
     assert read_mask(path).any()
     assert f"overlay: {Path(path).parent / 'overlay.jpg'}" in ran.out
@@ -223,7 +223,7 @@ def test_every_outcome_is_an_answer(cli: CommandLine, monkeypatch: pytest.Monkey
 
 def test_an_answer_is_a_few_lines_for_a_person() -> None:
     assert answer_text(answer(), width=100) == (
-        "Found: a cup\n"
+        "found: a cup\n"
         "  why: people drink coffee from a cup\n"
         "  1.  cup  12.4% of the image, upper left  box x=10 y=20 30x40  /results/res_0/mask_0.png\n"
         "  overlay: /results/res_0/overlay.jpg\n"
@@ -236,7 +236,7 @@ def test_an_answer_without_a_mask_has_no_files() -> None:
         answer(outcome="not_found", answer="no drum here", reasoning="", masks=(), overlay_path=None),
         width=80,
     )
-    assert text == "Not found: no drum here\n  1.9 s, model fake, image 600x400"
+    assert text == "not_found: no drum here\n  1.9 s, model fake, image 600x400"
 
 
 def test_notes_and_warnings_are_told() -> None:
