@@ -15,8 +15,9 @@ from lisa_tool.lite.choose import Choice, choose
 from lisa_tool.lite.explain import answer, reasoning
 from lisa_tool.lite.eyes import Eyes
 from lisa_tool.lite.knowledge import load_knowledge
-from lisa_tool.lite.lexicon import default_lexicon
+from lisa_tool.lite.lexicon import default_lexicon, singular
 from lisa_tool.lite.matching import Matcher
+from lisa_tool.lite.phrases import GENDERED
 from lisa_tool.lite.question import parse_question
 from lisa_tool.lite.sam import upscale
 from lisa_tool.lite.scene import Scene, SceneObject, without_repeats
@@ -84,7 +85,7 @@ class LiteBackend:
         if dropped > 0:
             most = self._limits.max_masks
             warnings.append(f"{dropped} more objects were found but not cut: at most {most} masks an answer")
-        if word in _GENDERED and len([o for o in scene.seen() if o.kind == "person"]) > 1:
+        if singular(word) in GENDERED and len([o for o in scene.seen() if o.kind == "person"]) > 1:
             warnings.append(f"lite sees people, not who is a {word}: check the picture")
         masks = tuple(
             PredictedMask(o.kind, round(o.iou, 4) if o.iou is not None else None, _Logits(o, scene))
@@ -120,7 +121,6 @@ class _Logits:
         return np.where(specks, np.minimum(logits, -1.0), logits).astype(np.float32)
 
 
-_GENDERED = frozenset("man men woman women boy boys girl girls lady ladies guy guys gentleman".split())  # noqa: SIM905
 _WELL = sum(kind.coco is not None for kind in load_knowledge())
 _AS_A_GUESS = sum(kind.coco is None and bool(kind.imagenet) for kind in load_knowledge())
 VOCABULARY_WARNING = (
