@@ -298,6 +298,7 @@ class _Chooser:
     def _exclude_one(self, choice: Choice) -> bool:
         """Leave out the objects that a phrase such as 'the man on the left' or 'the red one' picks."""
         part = parse_question(self.question.excluded, default_lexicon())
+        part = replace(part, excluded="", excluded_named=())  # 'not ... not ...' ends here
         if not (part.named or part.anything) or not (part.order or part.relation or part.colour):
             return False
         if not part.named:  # 'the red one' of those

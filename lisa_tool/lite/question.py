@@ -151,7 +151,7 @@ def _take_excluded(text: str, question: Question, lexicon: Lexicon) -> tuple[str
 
 
 def _take_relation(text: str, question: Question, lexicon: Lexicon) -> tuple[str, Question]:
-    """Split at the last preposition whose right side names something, such as 'next to the bus'."""
+    """Split at the first preposition whose right side names something, such as 'next to the bus'."""
     best: tuple[int, int, Place] | None = None
     for pattern, place in PLACES:
         for match in re.finditer(r"\b" + pattern + r"\b", text):
@@ -204,7 +204,7 @@ def _noun_phrase(words: list[str], lexicon: Lexicon) -> list[str]:
 
 
 def _take_order(text: str, question: Question) -> tuple[str, Question]:
-    """Take out 'leftmost', 'second ... from the right', 'largest', 'closest to the camera', 'red', 'two'."""
+    """Take out 'leftmost', 'second ... from the right', 'largest', 'closest to the camera'."""
     ranked = RANKED.search(text)
     if ranked:
         side = SIDES[ranked["side"] or ranked["size"]]
@@ -220,7 +220,7 @@ def _take_order(text: str, question: Question) -> tuple[str, Question]:
 
 def _rank_number(word: str) -> int:
     """'second' and '2nd' -> 2, 'last' -> -1."""
-    return NUMBERS.get(word) or int("".join(c for c in word if c.isdigit()))
+    return NUMBERS.get(word) or max(1, int("".join(c for c in word if c.isdigit())))
 
 
 def _take_target(text: str, question: Question, lexicon: Lexicon) -> Question:

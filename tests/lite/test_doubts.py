@@ -45,6 +45,12 @@ def test_except_the_one_on_the_left_leaves_out_that_one_only(ask):
     assert sorted(o.box for o in choice.objects) == sorted((MIDDLE.box, RIGHT.box))
 
 
+def test_a_chain_of_exclusions_is_followed_once_and_ends(ask):
+    choice = ask("the left person " + "not the left person " * 90, LEFT, MIDDLE, RIGHT)
+
+    assert [o.box for o in choice.objects] == [MIDDLE.box]
+
+
 def test_not_the_red_one_leaves_out_by_colour(ask):
     scene = scene_of(DOG, thing("dog", (250, 180, 350, 280), 0.8))
     paint(scene, DOG.box, (220, 20, 20))
