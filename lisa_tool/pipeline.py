@@ -30,6 +30,8 @@ from lisa_tool.store import ResultFolder, ResultStore
 
 logger = logging.getLogger(__name__)
 
+ROUGH = 0.5  # stability below which an outline is pointed out
+
 
 @dataclass(frozen=True)
 class PredictedMask:
@@ -231,6 +233,12 @@ def _checked_outcome(prediction: Prediction, masks: list[Mask]) -> tuple[Outcome
     if outcome == "found" and not any(mask.area_px for mask in masks):
         outcome = "uncertain"
         warnings = ("the model says that it found this, but it marked no pixel", *warnings)
+    rough = [
+        n for n, m in enumerate(masks, 1) if m.area_px and m.stability is not None and m.stability < ROUGH
+    ]
+    if rough:
+        numbers = ", ".join(map(str, rough))
+        warnings = (f"the outline of mask {numbers} is rough: look at the overlay", *warnings)
     return outcome, warnings
 
 

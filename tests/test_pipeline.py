@@ -143,6 +143,14 @@ def test_only_empty_masks_are_never_passed_off_as_found(settings: Settings) -> N
     assert "marked no pixel" in result.to_text()
 
 
+def test_a_mask_with_a_rough_outline_is_pointed_out(settings: Settings) -> None:
+    """Logits close to 0 move far when the threshold moves a little."""
+    segmenter = LocalSegmenter(with_logits(lambda logits: logits.clip(-0.5, 0.5)), settings)
+    result = segmenter.segment(red_photo(CUP), QUESTION)
+    assert result.evidence.stability == 0
+    assert "the outline of mask 1 is rough: look at the overlay" in result.warnings
+
+
 def test_masks_over_the_limit_are_left_out_and_said_so(backend: RedBackend, tmp_path: Path) -> None:
     settings = load_settings(output_dir=tmp_path / "results", limits=Limits(max_masks=2))
     photo = red_photo(*((10 * i, 5, 6, 6) for i in range(5)))
