@@ -2,6 +2,7 @@
 
     LisaError
     ├── InvalidQuery              the question is blank, too long, or not text
+    ├── ConversationNotFound      the handle was never given out here, or has expired
     ├── BadSettings               an option, environment variable or config file is wrong
     ├── ImageError
     │   ├── ImageNotFound         no such file, or a path of another machine
@@ -18,7 +19,13 @@
     ├── BackendError
     │   ├── UnknownModel          no backend answers to this name
     │   ├── MissingExtra          an optional part is not installed
-    │   └── WeightsCorrupt        a weight file is missing or differs from its checksum
+    │   ├── CheckpointNotFound    a checkpoint, or a part it needs, is neither here nor on the hub
+    │   ├── CheckpointInvalid     its keys, shapes or files are not those of its kind
+    │   ├── CheckpointUnsupported a kind that this version cannot run
+    │   ├── UnsafeWeights         a weight file holds more than tensors; nothing of it was run
+    │   ├── WeightsCorrupt        a weight file is missing or differs from its checksum
+    │   ├── DownloadFailed        the hub did not deliver
+    │   └── ModelTooLarge         the model does not fit in the memory that is free
     └── CallError
         ├── ServerBusy            too many callers are waiting
         ├── DeadlineExceeded      the time given ran out
@@ -86,6 +93,13 @@ class InvalidQuery(LisaError):
 
     code = "invalid_query"
     default_hint = "Ask for one thing in the picture in plain words."
+
+
+class ConversationNotFound(LisaError):
+    """The handle was never given out here, or has expired."""
+
+    code = "conversation_not_found"
+    default_hint = "Ask again without a conversation: the answer carries a new handle."
 
 
 class BadSettings(LisaError):
@@ -182,7 +196,7 @@ class UnknownModel(BackendError):
     """No backend answers to this name."""
 
     code = "unknown_model"
-    default_hint = "Use 'lite', the embedded default."
+    default_hint = "Use 'lite', the embedded default, or a LISA checkpoint such as 'xinlai/LISA-7B-v1'."
 
 
 class MissingExtra(BackendError):
@@ -192,11 +206,54 @@ class MissingExtra(BackendError):
     default_hint = "Run the command, then try again."
 
 
+class CheckpointNotFound(BackendError):
+    """A checkpoint, or a part it needs, is neither here nor on the hub."""
+
+    code = "checkpoint_not_found"
+    default_hint = "Check the name or folder; without a connection, give the folder that holds the files."
+
+
+class CheckpointInvalid(BackendError):
+    """A checkpoint's keys, shapes or files are not those of its kind."""
+
+    code = "checkpoint_invalid"
+    default_hint = "Download the checkpoint again, or convert it again: lisa-tool convert."
+
+
+class CheckpointUnsupported(BackendError):
+    """This kind of checkpoint cannot be run by this version."""
+
+    code = "checkpoint_unsupported"
+    default_hint = "Use a LISA v1 checkpoint, such as 'xinlai/LISA-7B-v1' or 'xinlai/LISA-13B-llama2-v1'."
+
+
+class UnsafeWeights(BackendError):
+    """A weight file holds more than tensors; nothing of it was run."""
+
+    code = "unsafe_weights"
+    default_hint = "Do not use this file: get the checkpoint from a source that you trust."
+
+
 class WeightsCorrupt(BackendError):
     """A weight file is missing or differs from its checksum."""
 
     code = "weights_corrupt"
     default_hint = "Install the weights again: pip install --force-reinstall lisa-tool-lite"
+
+
+class DownloadFailed(BackendError):
+    """The hub did not deliver."""
+
+    code = "download_failed"
+    retryable = True
+    default_hint = "Try again, or download the checkpoint by other means and give its folder."
+
+
+class ModelTooLarge(BackendError):
+    """The model does not fit in the memory that is free."""
+
+    code = "model_too_large"
+    default_hint = "Choose a smaller precision, such as nf4, or a smaller checkpoint."
 
 
 class CallError(LisaError):

@@ -19,18 +19,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lisa_tool.engine.call import Call, ProgressCallback
+from lisa_tool.engine.conversation import Conversations, Turn
 from lisa_tool.engine.queue import WorkQueue
 from lisa_tool.errors import InternalError, InvalidQuery, LisaError, OutOfMemory
 from lisa_tool.images import ImageReference, LoadedImage, load_image
 from lisa_tool.masks.geometry import BoolMask, measure, stability
 from lisa_tool.masks.render import OverlayPainter
 from lisa_tool.results import Evidence, Mask, ModelInfo, Outcome, Segmentation
-from lisa_tool.settings import Settings
+from lisa_tool.settings import Mode, Settings
 from lisa_tool.store import ResultFolder, ResultStore
 
 logger = logging.getLogger(__name__)
 
 ROUGH = 0.5  # stability below which an outline is pointed out
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a backend.
+
+    text: one clean line (see `clean_query`). history: earlier turns about the same image, oldest first.
+    """
+
+    text: str
+    mode: Mode = "explain"
+    history: tuple[Turn, ...] = ()
+    conversation_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,7 @@ class PredictedMask:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a backend answers."""
+    """What a backend answers. `said` is its own text for the history, where that is not `answer`."""
 
     outcome: Outcome
     answer: str
@@ -56,6 +70,7 @@ class Prediction:
     masks: tuple[PredictedMask, ...]
     evidence: Evidence
     warnings: tuple[str, ...] = ()
+    said: str | None = None
 
 
 class Backend(Protocol):
@@ -71,7 +86,7 @@ class Backend(Protocol):
         """Distributions whose versions belong in the provenance."""
         ...
 
-    def predict(self, image: LoadedImage, query: str, call: Call) -> Prediction:
+    def predict(self, image: LoadedImage, question: Question, call: Call) -> Prediction:
         """Answer; wrap steps in `call.stage()` (fractions 0.1 to 0.8), call `call.check()` in long ones."""
         ...
 
@@ -88,6 +103,7 @@ class LocalSegmenter:
         self.store = ResultStore(settings.output_dir, settings.limits)
         self._backend = backend
         self._queue = WorkQueue(settings.limits.max_waiting)
+        self._conversations = Conversations(settings.output_dir / "conversations", settings.limits)
 
     @property
     def model(self) -> ModelInfo:
@@ -96,9 +112,11 @@ class LocalSegmenter:
 
     def segment(
         self,
-        image: ImageReference,
+        image: ImageReference | None,
         query: str,
         *,
+        conversation_id: str | None = None,
+        mode: Mode | None = None,
         progress: ProgressCallback | None = None,
         cancel: threading.Event | None = None,
         deadline_s: float | None = None,
@@ -111,7 +129,7 @@ class LocalSegmenter:
             progress=progress,
         )
         try:
-            return self._answer(image, query, call)
+            return self._answer(image, query, conversation_id, mode or self.settings.answer_mode, call)
         except LisaError:
             raise
         except MemoryError as e:
@@ -121,20 +139,29 @@ class LocalSegmenter:
             logger.exception("internal error %s", error_id)
             raise InternalError(f"internal error {error_id}") from e
 
-    def _answer(self, reference: ImageReference, query: str, call: Call) -> Segmentation:
-        question = clean_query(query, self.settings.limits.max_query_chars)
+    def _answer(
+        self, given: ImageReference | None, query: str, conversation_id: str | None, mode: Mode, call: Call
+    ) -> Segmentation:
+        text = clean_query(query, self.settings.limits.max_query_chars)
         with self._queue.place():
             with call.stage("reading the image", 0.0):
+                reference = self._conversations.resume(conversation_id).reference(given)
                 image = load_image(reference, self.settings)
             with self._queue.turn(call):
+                # Looked up again: another call may have added a turn while this one waited.
+                conversation = self._conversations.resume(conversation_id)
+                history = conversation.about(image.info.sha256)
+                question = Question(text, mode, history, conversation.id)
                 prediction = self._backend.predict(image, question, call)
             with self.store.new_result() as folder:
                 result = self._write(folder, image, question, prediction, call)
+            said = prediction.answer if prediction.said is None else prediction.said
+            self._conversations.add(conversation.id, reference, image.info.sha256, Turn(text, said))
         call.tell("done", 1.0)
         return result
 
     def _write(
-        self, folder: ResultFolder, image: LoadedImage, query: str, prediction: Prediction, call: Call
+        self, folder: ResultFolder, image: LoadedImage, question: Question, prediction: Prediction, call: Call
     ) -> Segmentation:
         painter = OverlayPainter(image.rgb)
         masks: list[Mask] = []
@@ -142,6 +169,7 @@ class LocalSegmenter:
         for index, one in enumerate(predicted):
             with call.stage("writing the masks", 0.85 + 0.1 * index / len(predicted)):
                 mask, pixels = _write_mask(folder, index, one, image.rgb.shape[:2])
+                call.tell("writing the masks", 0.0, mask=mask)
                 masks.append(mask)
                 painter.add(pixels)
         overlay_path = None
@@ -153,7 +181,7 @@ class LocalSegmenter:
         result = Segmentation(
             result_id=folder.result_id,
             outcome=outcome,
-            query=query,
+            query=question.text,
             answer=prediction.answer,
             reasoning=prediction.reasoning,
             masks=tuple(masks),
@@ -163,6 +191,7 @@ class LocalSegmenter:
             warnings=warnings,
             model=self._backend.model,
             timings=call.timings(),
+            conversation_id=question.conversation_id,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=_versions(("lisa-tool", *self._backend.packages)),
         )
@@ -170,7 +199,8 @@ class LocalSegmenter:
         return result
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Let go of the model and of the images of conversations."""
+        self._conversations.clear()
         self._backend.close()
 
     def __enter__(self) -> Self:

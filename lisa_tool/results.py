@@ -155,7 +155,9 @@ class Segmentation(_Frozen):
     warnings: tuple[str, ...] = ()
     model: ModelInfo
     timings: Timings
-    conversation_id: str | None = None
+    conversation_id: str | None = Field(
+        default=None, description="pass it with the next question about this image"
+    )
     parents: tuple[str, ...] = Field(default=(), description="results that this one was made from")
     created_at: str = Field(description="ISO 8601, UTC")
     versions: dict[str, str] = Field(default_factory=dict, description="package -> version that made it")
@@ -186,6 +188,11 @@ class Segmentation(_Frozen):
             *([f"Why: {clean_text(self.reasoning, prose)}"] if self.reasoning else []),
             *files,
             *(f"Warning: {clean_text(warning, max(60, prose // 2))}" for warning in self.warnings[:2]),
+            *(
+                [f"To ask more about this image: conversation {clean_text(self.conversation_id, 40)}"]
+                if self.conversation_id
+                else []
+            ),
         ]
 
     def _paths_in_full(self) -> list[str]:

@@ -10,7 +10,7 @@ from lisa_tool.engine.call import ProgressCallback
 from lisa_tool.errors import UnknownModel
 from lisa_tool.images import ImageReference
 from lisa_tool.results import ModelInfo, Segmentation
-from lisa_tool.settings import Settings, load_settings
+from lisa_tool.settings import Mode, Settings, load_settings
 
 
 @runtime_checkable
@@ -24,9 +24,11 @@ class Segmenter(Protocol):
 
     def segment(
         self,
-        image: ImageReference,
+        image: ImageReference | None,
         query: str,
         *,
+        conversation_id: str | None = None,
+        mode: Mode | None = None,
         progress: ProgressCallback | None = None,
         cancel: threading.Event | None = None,
         deadline_s: float | None = None,
@@ -34,8 +36,12 @@ class Segmenter(Protocol):
         """Find what `query` asks for in `image`.
 
         image: path, `file://`, `data:` or (when enabled) `https://` reference, bytes of an image file, or a
-            PIL image.
+            PIL image. None: the image of the conversation.
         query: plain words, often ones that need reasoning ("what keeps her dry?").
+        conversation_id: the `conversation_id` of an earlier result, to ask more about its image; the turns
+            so far are part of the question. Another image in it begins anew. None begins a conversation.
+        mode: `explain` for the whole answer, `fast` to stop at the first mask, `mask_only` for a mask without
+            words; None takes the setting. A backend that has no such choice ignores it.
         progress: called with the stage and a rising fraction, in the calling thread.
         cancel: set it from any thread to stop; the call raises Cancelled.
         deadline_s: seconds from now, at most the limit of the settings.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -25,6 +25,12 @@ from pydantic_settings import (
 from lisa_tool.errors import BadSettings
 
 MIB = 1024 * 1024
+
+Mode = Literal["explain", "fast", "mask_only"]
+"""How much of an answer is wanted: the whole of it, all up to the first mask, or the mask alone."""
+
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8", "nf4"]
+"""How the language model's weights are kept; `auto` is bf16 on a GPU that has it, else fp32."""
 
 
 class Limits(BaseModel):
@@ -46,6 +52,18 @@ class Limits(BaseModel):
     deadline_s: float = Field(default=120, gt=0, description="one call from arrival to answer, seconds")
     max_waiting: int = Field(default=8, ge=0, description="callers waiting for the model")
     cache_bytes: int = Field(default=256 * MIB, ge=0, description="image embeddings kept in memory")
+    kv_cache_bytes: int = Field(
+        default=512 * MIB, ge=0, description="key-value prefixes of conversations kept in memory (LISA)"
+    )
+    max_new_tokens: int = Field(default=512, gt=0, description="tokens in one answer (LISA)")
+    max_history_turns: int = Field(default=8, gt=0, description="earlier questions that a conversation keeps")
+    max_conversations: int = Field(default=64, gt=0, description="conversations kept, oldest forgotten first")
+    conversation_bytes: int = Field(
+        default=64 * MIB, gt=0, description="images given as bytes or pixels, kept for conversations"
+    )
+    conversation_idle_s: float = Field(
+        default=3_600, gt=0, description="a conversation is forgotten after this time without a question"
+    )
     output_max_bytes: int = Field(default=2048 * MIB, gt=0, description="all result folders together")
     output_max_results: int = Field(default=1_000, gt=0, description="result folders kept")
     output_min_free_bytes: int = Field(
@@ -73,6 +91,33 @@ class Settings(BaseSettings):
         default=(),
         description="hosts that https images may come from; '*' is any public host; empty turns URLs off",
     )
+    answer_mode: Mode = Field(
+        default="explain", description="how much of an answer: explain, fast or mask_only"
+    )
+    precision: Precision = Field(
+        default="auto", description="of a LISA checkpoint: fp32, bf16, fp16, int8 or nf4"
+    )
+    device: str = Field(default="auto", description="of a LISA checkpoint: cpu, cuda, cuda:1, or auto")
+    revision: str | None = Field(
+        default=None, description="of a checkpoint on the hub; without it the one of the first download"
+    )
+    offline: bool = Field(default=False, description="never ask the hub")
+    weights_dir: Path = Field(
+        default_factory=lambda: _home() / "weights", description="where converted checkpoints go"
+    )
+    clip_path: Path | None = Field(
+        default=None, description="folder of the CLIP that a LISA checkpoint needs; without it the hub's"
+    )
+    clip_fit: Literal["crop", "pad"] = Field(
+        default="crop",
+        description="crop: CLIP sees the middle square, as LISA was trained; pad: the whole image, smaller",
+    )
+    prompt_template: Literal["llava_v1", "llava_llama_2"] = Field(
+        default="llava_v1", description="of a LISA checkpoint; every released one wants llava_v1"
+    )
+    quantize_all: bool = Field(
+        default=False, description="with int8 and nf4 also lm_head and projections, as LISA's own scripts"
+    )
     limits: Limits = Limits()
 
     @field_validator("roots", mode="before")
@@ -90,6 +135,11 @@ class Settings(BaseSettings):
     def _absolute_output(cls, value: Path) -> Path:
         str(value).encode()  # results name their files in JSON, which is UTF-8
         return _absolute(value)
+
+    @field_validator("weights_dir", "clip_path", mode="after")
+    @classmethod
+    def _absolute_weights(cls, value: Path | None) -> Path | None:
+        return None if value is None else _absolute(value)
 
     @field_validator("url_hosts", mode="before")
     @classmethod

@@ -22,11 +22,19 @@ import pytest
 from PIL import Image
 
 from lisa_tool.engine.call import Progress
-from lisa_tool.errors import Cancelled, DeadlineExceeded, ImageError, InvalidQuery, LisaError
+from lisa_tool.errors import (
+    Cancelled,
+    ConversationNotFound,
+    DeadlineExceeded,
+    ImageError,
+    InvalidQuery,
+    LisaError,
+)
 from lisa_tool.images import ImageReference
 from lisa_tool.masks.geometry import measure
 from lisa_tool.results import Segmentation
 from lisa_tool.segmenter import Segmenter
+from lisa_tool.settings import Mode
 from lisa_tool.store import read_mask
 
 PATIENCE_S = 300
@@ -183,6 +191,34 @@ class SegmenterContract:
     ) -> None:
         with pytest.raises(InvalidQuery):
             segmenter.segment(photo, blank)
+
+    def test_a_second_question_needs_no_image_and_looks_at_none_again(
+        self, segmenter: Segmenter, photo: ImageReference, question: str
+    ) -> None:
+        first = segmenter.segment(photo, question)
+        assert first.conversation_id
+        second = segmenter.segment(None, question, conversation_id=first.conversation_id)
+        assert second.conversation_id == first.conversation_id
+        assert second.image.sha256 == first.image.sha256
+        assert second.timings.image_encodes == 0
+
+    def test_an_unknown_conversation_is_refused(
+        self, segmenter: Segmenter, photo: ImageReference, question: str
+    ) -> None:
+        with pytest.raises(ConversationNotFound):
+            segmenter.segment(photo, question, conversation_id="conv_" + "0" * 32)
+
+    def test_without_an_image_and_without_a_conversation_there_is_nothing_to_look_at(
+        self, segmenter: Segmenter, question: str
+    ) -> None:
+        with pytest.raises(ImageError):
+            segmenter.segment(None, question)
+
+    @pytest.mark.parametrize("mode", ["explain", "fast", "mask_only"])
+    def test_every_mode_gives_a_mask(
+        self, mode: Mode, segmenter: Segmenter, photo: ImageReference, question: str
+    ) -> None:
+        assert segmenter.segment(photo, question, mode=mode).masks
 
     def test_calls_from_four_threads_give_equal_masks(
         self, segmenter: Segmenter, photo: ImageReference, question: str

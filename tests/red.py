@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from lisa_tool.engine.call import Call
 from lisa_tool.images import LoadedImage
-from lisa_tool.pipeline import PredictedMask, Prediction
+from lisa_tool.pipeline import PredictedMask, Prediction, Question
 from lisa_tool.results import Evidence, ModelInfo
 
 ENOUGH_PX = 50  # fewer red pixels than this are uncertain
@@ -25,10 +25,12 @@ class RedBackend:
 
     def __init__(self) -> None:
         self.predicted: list[str] = []
+        self.asked: list[Question] = []
         self.closed = 0
 
-    def predict(self, image: LoadedImage, query: str, call: Call) -> Prediction:
-        self.predicted.append(query)
+    def predict(self, image: LoadedImage, question: Question, call: Call) -> Prediction:
+        self.predicted.append(question.text)
+        self.asked.append(question)
         with call.stage("looking for red", 0.1):
             redness = self.redness(image.rgb)
             n, pieces = cv2.connectedComponents((redness > 0).astype(np.uint8), connectivity=8)

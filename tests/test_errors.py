@@ -20,7 +20,7 @@ def family(error: type[LisaError]) -> list[type[LisaError]]:
 
 ALL = family(LisaError)
 RAISED = [error for error in ALL if not children(error)]
-RETRYABLE = {"server_busy", "deadline_exceeded", "out_of_memory", "url_fetch_failed"}
+RETRYABLE = {"server_busy", "deadline_exceeded", "download_failed", "out_of_memory", "url_fetch_failed"}
 
 
 def drawn(error: type[LisaError], lead: str = "") -> list[str]:

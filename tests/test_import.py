@@ -16,13 +16,14 @@ HEAVY = {
 }  # fmt: skip
 
 PUBLIC = {
-    "BackendError", "BadSettings", "Box", "CallError", "Cancelled", "DeadlineExceeded", "Evidence",
-    "ImageError", "ImageInfo", "ImageNotFound", "ImageShapeUnsupported", "ImageTooLarge",
-    "ImageUnreadable", "InternalError", "InvalidQuery", "Limits", "LisaError", "Mask",
-    "MissingExtra", "ModelInfo", "OutOfMemory", "OutputError", "OutputFull", "OutputNotWritable",
-    "PathNotAllowed", "Point", "Progress", "ResultNotFound", "Segmentation", "Segmenter",
-    "ServerBusy", "Settings", "Timings", "UnknownModel", "UrlFetchFailed", "UrlNotAllowed",
-    "WeightsCorrupt", "__version__", "list_images", "load_settings", "open_segmenter",
+    "BackendError", "BadSettings", "Box", "CallError", "Cancelled", "CheckpointInvalid",
+    "CheckpointNotFound", "CheckpointUnsupported", "ConversationNotFound", "DeadlineExceeded",
+    "DownloadFailed", "Evidence", "ImageError", "ImageInfo", "ImageNotFound", "ImageShapeUnsupported",
+    "ImageTooLarge", "ImageUnreadable", "InternalError", "InvalidQuery", "Limits", "LisaError", "Mask",
+    "MissingExtra", "ModelInfo", "ModelTooLarge", "OutOfMemory", "OutputError", "OutputFull",
+    "OutputNotWritable", "PathNotAllowed", "Point", "Progress", "ResultNotFound", "Segmentation",
+    "Segmenter", "ServerBusy", "Settings", "Timings", "UnknownModel", "UnsafeWeights", "UrlFetchFailed",
+    "UrlNotAllowed", "WeightsCorrupt", "__version__", "list_images", "load_settings", "open_segmenter",
 }  # fmt: skip
 
 

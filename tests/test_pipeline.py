@@ -25,7 +25,7 @@ from lisa_tool.errors import (
     ServerBusy,
 )
 from lisa_tool.images import LoadedImage
-from lisa_tool.pipeline import LocalSegmenter, PredictedMask, Prediction
+from lisa_tool.pipeline import LocalSegmenter, PredictedMask, Prediction, Question
 from lisa_tool.results import Box, Evidence, Segmentation
 from lisa_tool.settings import Limits, Settings, load_settings
 from lisa_tool.store import ResultFolder, read_mask
@@ -48,9 +48,10 @@ def segmenter(backend: RedBackend, settings: Settings) -> LocalSegmenter:
 
 
 def written(segmenter: LocalSegmenter) -> list[str]:
-    """Names of all that lies in the output folder."""
+    """Names of all that lies in the output folder, but the conversations."""
     folder = segmenter.store.output_dir
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set[str]()
+    return sorted(names - {"conversations"})
 
 
 class Reworked(RedBackend):
@@ -60,8 +61,8 @@ class Reworked(RedBackend):
         super().__init__()
         self.rework = rework
 
-    def predict(self, image: LoadedImage, query: str, call: Call) -> Prediction:
-        return self.rework(super().predict(image, query, call))
+    def predict(self, image: LoadedImage, question: Question, call: Call) -> Prediction:
+        return self.rework(super().predict(image, question, call))
 
 
 def with_logits(make: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Reworked:
@@ -81,7 +82,7 @@ class Failing(RedBackend):
         super().__init__()
         self.error = error
 
-    def predict(self, image: LoadedImage, query: str, call: Call) -> Prediction:
+    def predict(self, image: LoadedImage, question: Question, call: Call) -> Prediction:
         raise self.error
 
 
@@ -243,7 +244,7 @@ def test_nothing_of_the_question_or_the_file_name_reaches_a_path(
 def test_progress_names_each_stage_rises_and_ends_at_one(segmenter: LocalSegmenter) -> None:
     told: list[Progress] = []
     segmenter.segment(red_photo(CUP, BALL), QUESTION, progress=told.append)
-    assert [progress.stage for progress in told] == [
+    assert [progress.stage for progress in told if progress.mask is None] == [
         "reading the image",
         "waiting for the model",
         "looking for red",
@@ -255,6 +256,12 @@ def test_progress_names_each_stage_rises_and_ends_at_one(segmenter: LocalSegment
     ]
     fractions = [progress.fraction for progress in told]
     assert fractions == sorted(fractions) and fractions[0] == 0 and fractions[-1] == 1
+
+
+def test_each_mask_is_told_as_soon_as_it_is_made(segmenter: LocalSegmenter) -> None:
+    told: list[Progress] = []
+    result = segmenter.segment(red_photo(CUP, BALL), QUESTION, progress=told.append)
+    assert tuple(progress.mask for progress in told if progress.mask) == result.masks
 
 
 @pytest.mark.parametrize("stage", range(7))
@@ -287,9 +294,9 @@ def test_a_cancel_after_the_result_is_written_is_too_late(segmenter: LocalSegmen
 
 def test_a_deadline_that_passes_inside_the_model_stops_the_call(settings: Settings) -> None:
     class Slow(RedBackend):
-        def predict(self, image: LoadedImage, query: str, call: Call) -> Prediction:
+        def predict(self, image: LoadedImage, question: Question, call: Call) -> Prediction:
             call.deadline = 0  # long ago
-            return super().predict(image, query, call)
+            return super().predict(image, question, call)
 
     segmenter = LocalSegmenter(Slow(), settings)
     with pytest.raises(DeadlineExceeded):
@@ -343,10 +350,10 @@ def test_a_caller_too_many_is_refused_before_its_image_is_read(tmp_path: Path) -
     at_work, go_on = threading.Event(), threading.Event()
 
     class Held(RedBackend):
-        def predict(self, image: LoadedImage, query: str, call: Call) -> Prediction:
+        def predict(self, image: LoadedImage, question: Question, call: Call) -> Prediction:
             at_work.set()
             assert go_on.wait(PATIENCE_S)
-            return super().predict(image, query, call)
+            return super().predict(image, question, call)
 
     settings = load_settings(output_dir=tmp_path / "results", limits=Limits(max_waiting=0))
     segmenter, results = LocalSegmenter(Held(), settings), list[Segmentation]()
@@ -480,3 +487,38 @@ def test_the_smallest_and_thinnest_images_go_all_the_way(
     result = segmenter.segment(Image.new("RGB", size, (250, 0, 0)), QUESTION)
     assert result.masks[0].area_px == size[0] * size[1]
     assert result.masks[0].position == "most of the image"
+
+
+# Conversations
+
+
+def test_a_follow_up_reaches_the_model_with_the_turns_before_it(segmenter: LocalSegmenter) -> None:
+    photo = red_photo(CUP)
+    handle = segmenter.segment(photo, QUESTION).conversation_id
+    segmenter.segment(photo, "and the ball?", conversation_id=handle)
+    assert [turn.query for turn in backend_of(segmenter).asked[1].history] == [QUESTION]
+    assert [turn.answer for turn in backend_of(segmenter).asked[1].history] == ["1 red."]
+
+
+def test_another_image_in_a_conversation_begins_anew(segmenter: LocalSegmenter) -> None:
+    handle = segmenter.segment(red_photo(CUP), QUESTION).conversation_id
+    again = segmenter.segment(red_photo(BALL), QUESTION, conversation_id=handle)
+    assert again.conversation_id == handle
+    assert backend_of(segmenter).asked[1].history == ()
+
+
+def test_a_call_that_fails_adds_no_turn(segmenter: LocalSegmenter) -> None:
+    photo = red_photo(CUP)
+    handle = segmenter.segment(photo, QUESTION).conversation_id
+    with pytest.raises(Cancelled):
+        cancel = threading.Event()
+        segmenter.segment(
+            photo, "no", conversation_id=handle, cancel=cancel, progress=lambda progress: cancel.set()
+        )
+    segmenter.segment(photo, "yes", conversation_id=handle)
+    assert [turn.query for turn in backend_of(segmenter).asked[-1].history] == [QUESTION]
+
+
+def backend_of(segmenter: LocalSegmenter) -> RedBackend:
+    assert isinstance(segmenter._backend, RedBackend)
+    return segmenter._backend

@@ -26,6 +26,7 @@ def answer_text(result: Segmentation, width: int | None = None) -> str:
             for line in _wrap("  note: ", note, width)
         ),
         f"  {_summary(result)}",
+        *([f"  to go on: --conv {result.conversation_id}"] if result.conversation_id else []),
     ]
     return "\n".join(lines)
 

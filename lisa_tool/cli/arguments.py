@@ -76,6 +76,23 @@ def add_allow(parser: Parser) -> None:
     )
 
 
+def add_model(parser: Parser) -> None:
+    """Add `--model`, `--precision` and `--device`."""
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="lite, or a LISA checkpoint: a hub name such as xinlai/LISA-7B-v1, or a folder (LISA_MODEL)",
+    )
+    parser.add_argument(
+        "--precision",
+        metavar="P",
+        help="fp32, bf16, fp16, int8 or nf4, of a LISA checkpoint (LISA_PRECISION)",
+    )
+    parser.add_argument(
+        "--device", metavar="D", help="cpu, cuda or cuda:N, of a LISA checkpoint (LISA_DEVICE)"
+    )
+
+
 def folder(text: str) -> Path:
     """An existing folder."""
     path = Path(text).expanduser()

@@ -7,6 +7,7 @@ from lisa_tool.errors import (
     BadSettings,
     CallError,
     Cancelled,
+    ConversationNotFound,
     ImageError,
     InternalError,
     InvalidQuery,
@@ -17,10 +18,10 @@ from lisa_tool.errors import (
 MEANINGS = {
     0: "an answer: found, uncertain and not_found are all answers",
     1: "internal error, a bug in lisa-tool",
-    2: "wrong usage, a question that cannot be asked, or wrong settings",
+    2: "wrong usage, a question that cannot be asked, an unknown conversation, or wrong settings",
     3: "the image cannot be read, is not allowed or is too large",
     4: "the result cannot be written",
-    5: "the model cannot be opened: unknown, not installed, or its weights are damaged",
+    5: "the model cannot be opened: unknown, not installed, too large, or its weights are damaged",
     6: "busy, out of time or out of memory: worth another try",
     130: "cancelled with Ctrl-C",
 }
@@ -29,6 +30,7 @@ _BY_KIND: tuple[tuple[type[LisaError], int], ...] = (  # the first that fits
     (InternalError, 1),
     (Cancelled, 130),
     (InvalidQuery, 2),
+    (ConversationNotFound, 2),
     (BadSettings, 2),
     (ImageError, 3),
     (OutputError, 4),

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lisa_tool.cli.answer import answer_text
-from lisa_tool.cli.arguments import Parser, UsageError, add_allow, positive_seconds
+from lisa_tool.cli.arguments import Parser, UsageError, add_allow, add_model, positive_seconds
 from lisa_tool.cli.interrupt import cancel_on_ctrl_c
 from lisa_tool.cli.named_folder import also_allow, folder_of
 from lisa_tool.cli.output import Reply
@@ -34,7 +34,14 @@ def parser() -> Parser:
     )
     it.add_argument("query", metavar="QUERY", nargs="+", help="the question in plain words, quoted or not")
     it.add_argument("--out", metavar="DIR", type=Path, help="where the result folder goes (LISA_OUTPUT_DIR)")
-    it.add_argument("--model", metavar="NAME", help="the model that answers (LISA_MODEL)")
+    it.add_argument("--conv", metavar="CONVERSATION", help="go on with the conversation of an earlier answer")
+    add_model(it)
+    it.add_argument(
+        "--mask-only",
+        action="store_const",
+        const="mask_only",
+        help="a mask without words: the shortest way to it (LISA_ANSWER_MODE)",
+    )
     add_allow(it)
     it.add_argument(
         "--open-url-hosts",
@@ -49,7 +56,14 @@ def run(args: argparse.Namespace) -> Reply:
     """Answer; raises LisaError."""
     settings = also_allow(
         folder_of(args.image),
-        load_settings(model=args.model, output_dir=args.out, roots=args.allow, url_hosts=args.open_url_hosts),
+        load_settings(
+            model=args.model,
+            precision=args.precision,
+            device=args.device,
+            output_dir=args.out,
+            roots=args.allow,
+            url_hosts=args.open_url_hosts,
+        ),
     )
     image = _read_stdin(settings.limits.max_file_bytes) if args.image == "-" else args.image
     with (
@@ -58,7 +72,13 @@ def run(args: argparse.Namespace) -> Reply:
         open_segmenter(settings) as segmenter,
     ):
         result = segmenter.segment(
-            image, " ".join(args.query), progress=line.update, cancel=cancel, deadline_s=args.deadline
+            image,
+            " ".join(args.query),
+            conversation_id=args.conv,
+            mode=args.mask_only,
+            progress=line.update,
+            cancel=cancel,
+            deadline_s=args.deadline,
         )
     return Reply(result.model_dump(mode="json"), answer_text(result))
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lisa_tool.errors import Cancelled, DeadlineExceeded
-from lisa_tool.results import Timings
+from lisa_tool.results import Mask, Timings
 
 logger = logging.getLogger(__name__)
 _now = time.monotonic
@@ -21,10 +21,17 @@ _now = time.monotonic
 
 @dataclass(frozen=True)
 class Progress:
-    """What a caller is told while it waits. `fraction` runs from 0 to 1 over the whole call, never down."""
+    """What a caller is told while it waits.
+
+    fraction: runs from 0 to 1 over the whole call, never down.
+    text: what the model has just written; all of them joined are its answer before it is cleaned.
+    mask: the mask whose file has just been written; the file gets its final place with the result.
+    """
 
     stage: str
     fraction: float
+    text: str = ""
+    mask: Mask | None = None
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -78,15 +85,15 @@ class Call:
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + _now() - started
 
-    def tell(self, stage: str, fraction: float) -> None:
-        """Tell the caller how far the call is.
+    def tell(self, stage: str, fraction: float, *, text: str = "", mask: Mask | None = None) -> None:
+        """Tell the caller how far the call is, and what has just been made.
 
         A callback that fails is logged and not called again: it must not cost the caller the answer.
         """
         self._fraction = max(self._fraction, min(fraction, 1.0))
         if self.progress:
             try:
-                self.progress(Progress(stage, self._fraction))
+                self.progress(Progress(stage, self._fraction, text, mask))
             except Exception:
                 logger.exception("the progress callback failed and is not called again")
                 self.progress = None

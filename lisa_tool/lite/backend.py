@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from functools import cached_property
 
@@ -23,7 +24,7 @@ from lisa_tool.lite.sam import upscale
 from lisa_tool.lite.scene import Scene, SceneObject, without_repeats
 from lisa_tool.lite.sessions import damage_reported
 from lisa_tool.masks.geometry import without_specks
-from lisa_tool.pipeline import PredictedMask, Prediction
+from lisa_tool.pipeline import PredictedMask, Prediction, Question
 from lisa_tool.results import Alternative, Evidence, ModelInfo
 from lisa_tool.settings import Limits
 
@@ -59,18 +60,21 @@ class LiteBackend:
         with damage_reported("knowledge.npz"):
             return Matcher()
 
-    def predict(self, image: LoadedImage, query: str, call: Call) -> Prediction:
+    def predict(self, image: LoadedImage, question: Question, call: Call) -> Prediction:
         """See `Backend.predict`."""
         with call.stage("loading the models", 0.08):
             eyes, matcher = self._eyes, self._matcher
         scene = self._scene(image, eyes, call)
         with call.stage("matching the question", 0.7):
-            question = parse_question(query, default_lexicon())
-            choice = choose(question, scene, eyes, matcher)
+            parsed = parse_question(question.text, default_lexicon())
+            choice = choose(parsed, scene, eyes, matcher)
         with call.stage("cutting the masks", 0.75):
             dropped = len(choice.objects) - self._limits.max_masks
             choice.objects = without_repeats(eyes.cut(scene, choice.objects[: self._limits.max_masks]))
-        return self._prediction(choice, scene, question.named.word if question.named else "", dropped)
+        prediction = self._prediction(choice, scene, parsed.named.word if parsed.named else "", dropped)
+        if not question.history:
+            return prediction
+        return dataclasses.replace(prediction, warnings=(*prediction.warnings, FORGETFUL_WARNING))
 
     def _scene(self, image: LoadedImage, eyes: Eyes, call: Call) -> Scene:
         scene = self._scenes.get(image.info.sha256)
@@ -127,6 +131,8 @@ VOCABULARY_WARNING = (
     f"lite finds {_WELL} kinds of everyday objects well and {_AS_A_GUESS} more as a guess; "
     "it does not read text, faces or actions"
 )
+
+FORGETFUL_WARNING = "lite answers each question by itself: it does not know what was asked before"
 
 
 def _evidence(choice: Choice, scene: Scene) -> Evidence:

@@ -1,0 +1,1 @@
+"""LISA itself: the checkpoints, on torch."""
