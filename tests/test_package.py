@@ -124,16 +124,22 @@ def test_each_package_is_typed_and_has_its_licence(folder: Path) -> None:
 
 def test_the_wheel_holds_all_data_of_the_package_and_no_rubbish(tmp_path: Path) -> None:
     listed = wheel_files(ROOT)
-    data = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "lisa_tool").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    data = files_in("lisa_tool") | {f"lisa_tool/{name}" for name in files_in("integrations")}
+    assert "lisa_tool/integrations/langchain.py" in data
     assert data <= listed
     assert [name for name in listed - data if ".dist-info/" not in name] == []
     kinds = {Path(name).suffix for name in data}
     assert {".py", ".typed", ".txt", ".json", ".jpg", ".md"} == kinds
     assert sum((ROOT / name).stat().st_size for name in data) < 8_000_000
+
+
+def files_in(folder: str) -> set[str]:
+    """The files of a folder at the top, as paths from there; links are not followed."""
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 def test_the_wheel_of_the_weights_holds_every_weight_file() -> None:

@@ -1,0 +1,195 @@
+"""What every framework's adapter shares: the tools' names and words, and the calls behind them.
+
+An adapter only translates: its framework's arguments into a call of `Toolbox`, a `Reply` into what the
+framework carries to the model. Every failure is a LisaError, whose `to_text()` is what the model reads.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from lisa_tool.engine.call import ProgressCallback
+from lisa_tool.errors import ConversationNotFound, MissingExtra, ResultNotFound
+from lisa_tool.images import list_images
+from lisa_tool.results import Segmentation
+from lisa_tool.segmenter import Segmenter, open_segmenter
+from lisa_tool.settings import Mode, Settings, load_settings
+from lisa_tool.store import RESULT_ID, ResultStore
+
+SEGMENT_NAME = "segment_image"
+SEGMENT_DESCRIPTION = (
+    "Find the part of an image that answers a question, also one that needs a step of reasoning "
+    "('what would you drink from?'). Gives for each object a mask file (PNG), a box in pixels, its area and "
+    "position, and why it was chosen. Use it to locate, outline, cut out, count or measure things in a "
+    "picture. 'uncertain' in the answer asks you to look before you rely on it; 'not_found' is an answer."
+)
+IMAGE_ARGUMENT = (
+    "The image: a file path, or a URL where those are allowed. Empty to ask more about the image of the "
+    "conversation. Never write base64 here."
+)
+QUERY_ARGUMENT = "What to find, in plain words: 'the red cup', 'what keeps her dry?'. One thing a call."
+EXPLAIN_ARGUMENT = "Also say why. Without it the answer is shorter and may come sooner."
+CONVERSATION_ARGUMENT = (
+    "The conversation that an earlier answer named, to ask more about its image; else empty."
+)
+
+VIEW_NAME = "view_result"
+VIEW_DESCRIPTION = (
+    "Look at an earlier result: the image with the masks drawn on it, as a picture, and the answer as text. "
+    "Use it to check an answer by eye, above all an 'uncertain' one."
+)
+RESULT_ARGUMENT = "The result: 'res_...', or a path of one of its files, as an earlier answer named it."
+
+LIST_NAME = "list_images"
+LIST_DESCRIPTION = "List the images that can be read, newest first, with their sizes."
+FOLDER_ARGUMENT = "Only this folder and those in it; empty for all allowed folders."
+PATTERN_ARGUMENT = "Only names like this, such as '*.png' or a part of the name; empty for all."
+
+PICTURE_SIDE = 768
+"""Pixels of the longer side of a picture for a model, at most."""
+PICTURE_QUALITY = 80
+LISTED = 30
+"""Images in one answer of `list_images`, at most: each costs a line of the model's context."""
+
+ReturnImage = Literal["none", "overlay"]
+"""Whether an answer carries its overlay as a picture for the model."""
+
+
+@contextmanager
+def extra(name: str, packages: str) -> Iterator[None]:
+    """Wraps the imports of an adapter. Raises MissingExtra with the command that installs what is missing."""
+    try:
+        yield
+    except ImportError as e:
+        raise MissingExtra(f"this adapter needs {packages} ({e}): pip install 'lisa-tool[{name}]'") from e
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a tool answers.
+
+    text: for the model; enough by itself. data: the same as JSON, for the program. picture: a JPEG of at most
+    `PICTURE_SIDE` pixels, for models that see.
+    """
+
+    text: str
+    data: dict[str, Any]
+    picture: bytes | None = None
+
+    @property
+    def picture_base64(self) -> str:
+        """The picture as base64 text, empty without one."""
+        return base64.b64encode(self.picture or b"").decode()
+
+
+class Toolbox:
+    """The calls behind the tools, on one segmenter, which the first question opens.
+
+    settings: without them those of `segmenter`, else of the environment (`load_settings`).
+    segmenter: an open one; it stays its owner's to close.
+    Safe to call from several threads. A pickled copy opens its own segmenter from the settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        segmenter: Segmenter | None = None,
+        return_image: ReturnImage = "none",
+    ) -> None:
+        self.settings: Settings = settings or getattr(segmenter, "settings", None) or load_settings()
+        self.return_image = return_image
+        self._segmenter = segmenter
+        self._opening = threading.Lock()
+
+    def segment(
+        self,
+        image: str,
+        query: str,
+        *,
+        explain: bool = True,
+        conversation: str = "",
+        progress: ProgressCallback | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        """Answer a question about an image; see `Segmenter.segment`.
+
+        image: "" for the image of the conversation. conversation: "" begins one; in place of one that has
+        ended, a question that brings its image begins a new one and the answer says so.
+        """
+
+        def ask(conversation_id: str | None) -> Segmentation:
+            mode: Mode = "explain" if explain else "fast"
+            return self._open().segment(
+                image.strip() or None,
+                query,
+                conversation_id=conversation_id,
+                mode=mode,
+                progress=progress,
+                cancel=cancel,
+            )
+
+        try:
+            result = ask(conversation.strip() or None)
+        except ConversationNotFound as e:
+            if not image.strip():
+                raise ConversationNotFound(e.message, "Ask again and name the image.") from e
+            anew = "the earlier conversation has ended, so this answer begins a new one"
+            result = ask(None)
+            result = result.model_copy(update={"warnings": (anew, *result.warnings)})
+        return self._reply(result, picture=self.return_image == "overlay")
+
+    def view_result(self, result: str) -> Reply:
+        """An earlier result with its overlay as a picture.
+
+        result: its id, or text that holds it, such as the path of a file. Raises ResultNotFound.
+        """
+        named = RESULT_ID.search(result)
+        store = ResultStore(self.settings.output_dir, self.settings.limits)
+        return self._reply(store.load(named[0] if named else result), picture=True)
+
+    def list_images(self, folder: str = "", pattern: str = "") -> Reply:
+        """The images that can be read. Raises PathNotAllowed or ImageNotFound for a folder that cannot be."""
+        found = list_images(self.settings, folder.strip() or None, pattern.strip() or None, LISTED + 1)
+        lines = [f"{i.path} ({i.width}x{i.height} px, changed {i.modified})" for i in found[:LISTED]]
+        if not found:
+            lines = ["No image here can be read."]
+        elif len(found) > LISTED:
+            lines.append(f"(These are the newest {LISTED}: name a folder or a pattern to see others.)")
+        return Reply("\n".join(lines), {"images": [i.model_dump(mode="json") for i in found[:LISTED]]})
+
+    def _reply(self, result: Segmentation, *, picture: bool) -> Reply:
+        shown = shrunk(result.overlay_path) if picture and result.overlay_path else None
+        return Reply(result.to_text(), result.model_dump(mode="json"), shown)
+
+    def _open(self) -> Segmenter:
+        with self._opening:
+            if self._segmenter is None:
+                self._segmenter = open_segmenter(self.settings)
+            return self._segmenter
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"settings": self.settings, "return_image": self.return_image}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]  # a copy is made as the original was
+
+
+def shrunk(path: str | Path) -> bytes:
+    """An overlay as a JPEG of at most `PICTURE_SIDE` pixels. Raises ResultNotFound when it is gone."""
+    try:
+        with Image.open(path, formats=("JPEG",)) as image:
+            image.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
+            file = io.BytesIO()
+            image.save(file, format="JPEG", quality=PICTURE_QUALITY)
+    except OSError as e:
+        raise ResultNotFound("the overlay of this result is gone") from e
+    return file.getvalue()

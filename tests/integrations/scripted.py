@@ -1,0 +1,58 @@
+"""A chat model that says what a test wrote down, and remembers what it was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import BaseTool
+from pydantic import Field
+
+Line = AIMessage | Callable[[list[BaseMessage]], AIMessage]
+"""What the model says, or a function of what it was shown."""
+
+
+class ScriptedModel(BaseChatModel):
+    """Says the lines of `script` one after the other.
+
+    shown: the messages of each call. tools: the names of those it may call.
+    """
+
+    script: list[Line]
+    shown: list[list[BaseMessage]] = Field(default_factory=list)
+    tools: list[str] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Sequence[BaseTool], **options: Any) -> ScriptedModel:  # type: ignore[override]
+        self.tools = [tool.name for tool in tools]
+        return self
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **options: Any,
+    ) -> ChatResult:
+        self.shown.append(list(messages))
+        line = self.script[len(self.shown) - 1]
+        message = line(messages) if callable(line) else line
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def calls(*arguments: dict[str, Any], tool: str = "segment_image") -> AIMessage:
+    """A message that calls the tool once for each set of arguments."""
+    return AIMessage(
+        "",
+        tool_calls=[
+            {"name": tool, "args": args, "id": f"call_{n}", "type": "tool_call"}
+            for n, args in enumerate(arguments)
+        ],
+    )
