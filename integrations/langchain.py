@@ -143,7 +143,8 @@ class LisaSegmentTool(_LisaTool):
         explain: bool = True,
         conversation: str = "",
         runtime: Any = None,
-        config: RunnableConfig | None = None,
+        *,
+        config: RunnableConfig,  # filled in because its type is exactly this
         run_manager: CallbackManagerForToolRun | None = None,
     ) -> Answer:
         child = patch_config(config, callbacks=run_manager.get_child()) if run_manager else None
@@ -164,7 +165,8 @@ class LisaSegmentTool(_LisaTool):
         explain: bool = True,
         conversation: str = "",
         runtime: Any = None,
-        config: RunnableConfig | None = None,
+        *,
+        config: RunnableConfig,  # filled in because its type is exactly this
         run_manager: AsyncCallbackManagerForToolRun | None = None,
     ) -> Answer:
         child = patch_config(config, callbacks=run_manager.get_child()) if run_manager else None

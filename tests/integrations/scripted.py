@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -12,17 +13,16 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool
 from pydantic import Field
 
-Line = AIMessage | Callable[[list[BaseMessage]], AIMessage]
-"""What the model says, or a function of what it was shown."""
+_ids = itertools.count()
 
 
 class ScriptedModel(BaseChatModel):
-    """Says the lines of `script` one after the other.
+    """Says the lines of `script` one after the other: messages, or functions of what it was shown.
 
     shown: the messages of each call. tools: the names of those it may call.
     """
 
-    script: list[Line]
+    script: list[Any]
     shown: list[list[BaseMessage]] = Field(default_factory=list)
     tools: list[str] = Field(default_factory=list)
 
@@ -44,7 +44,9 @@ class ScriptedModel(BaseChatModel):
         self.shown.append(list(messages))
         line = self.script[len(self.shown) - 1]
         message = line(messages) if callable(line) else line
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return ChatResult(
+            generations=[ChatGeneration(message=message.model_copy())]
+        )  # LangChain gives it an id
 
 
 def calls(*arguments: dict[str, Any], tool: str = "segment_image") -> AIMessage:
@@ -52,7 +54,7 @@ def calls(*arguments: dict[str, Any], tool: str = "segment_image") -> AIMessage:
     return AIMessage(
         "",
         tool_calls=[
-            {"name": tool, "args": args, "id": f"call_{n}", "type": "tool_call"}
-            for n, args in enumerate(arguments)
+            {"name": tool, "args": args, "id": f"call_{next(_ids)}", "type": "tool_call"}
+            for args in arguments
         ],
     )
