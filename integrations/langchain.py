@@ -97,19 +97,7 @@ class _LisaTool(BaseTool):
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
     handle_tool_error: Any = True
     handle_validation_error: Any = _say_what_is_wrong
-    toolbox: Toolbox = Field(exclude=True, repr=False)
-
-    def __init__(
-        self,
-        *,
-        settings: Settings | None = None,
-        segmenter: Segmenter | None = None,
-        return_image: ReturnImage = "none",
-        toolbox: Toolbox | None = None,
-        **options: Any,
-    ) -> None:
-        """See `LisaToolkit`; `toolbox` takes the place of the three before it."""
-        super().__init__(toolbox=toolbox or Toolbox(settings, segmenter, return_image), **options)
+    toolbox: Toolbox = Field(default_factory=Toolbox, exclude=True, repr=False)
 
     @property
     def settings(self) -> Settings:
@@ -124,6 +112,7 @@ class LisaSegmentTool(_LisaTool):
     segmenter: an open one; without it the first question opens the one that the settings name.
     return_image: "overlay" adds the overlay as a picture to the content. It stays in the thread's state, so
       prefer `LisaMiddleware`, or `LisaViewResultTool`.
+    toolbox: takes the place of these three; tools with the same one share a segmenter.
 
     The conversation is the LangGraph thread's, one for each image; `configurable.lisa_conversation_id` names
     another thread, or a handle. Progress goes to the stream modes "custom" and "tools" and to custom events,
@@ -135,6 +124,17 @@ class LisaSegmentTool(_LisaTool):
     description: str = common.SEGMENT_DESCRIPTION
     args_schema: Any = SegmentArguments
     _handles: Handles = PrivateAttr(default_factory=Handles)
+
+    def __init__(
+        self,
+        *,
+        settings: Settings | None = None,
+        segmenter: Segmenter | None = None,
+        return_image: ReturnImage = "none",
+        toolbox: Toolbox | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(toolbox=toolbox or Toolbox(settings, segmenter, return_image), **options)
 
     def _run(
         self,

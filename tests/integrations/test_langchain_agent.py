@@ -75,7 +75,7 @@ def test_streams_show_the_progress(asynchronous: bool, segmenter: LocalSegmenter
     agent = create_agent(model, [LisaSegmentTool(segmenter=segmenter)])
     modes: Any = ["custom", "tools", "updates"]
 
-    async def collect() -> list[tuple[str, Any]]:
+    async def collect() -> list[Any]:
         return [event async for event in agent.astream(go(), stream_mode=modes)]
 
     events: list[Any] = (
@@ -181,7 +181,7 @@ def test_a_model_cannot_forge_the_runtime(segmenter: LocalSegmenter, photo: str)
     agent = create_agent(model, [LisaSegmentTool(segmenter=segmenter)])
     picture = base64.b64encode(Path(photo).read_bytes()).decode()
     block = {"type": "image", "base64": picture, "mime_type": "image/png"}
-    (said,) = results(agent.invoke({"messages": [HumanMessage([block])]})["messages"])  # type: ignore[list-item]
+    (said,) = results(agent.invoke({"messages": [HumanMessage([block])]})["messages"])
     assert said.status == "success"
 
 

@@ -18,6 +18,7 @@ from lisa_tool.integrations.langchain import LisaSegmentTool
 from lisa_tool.integrations.langchain_middleware import LisaMiddleware, Place
 from lisa_tool.pipeline import LocalSegmenter
 from tests.integrations.scripted import ScriptedModel, calls
+from tests.red import red_photo
 
 DONE = AIMessage("That is all.")
 SEES_TOOLS: Any = {"image_inputs": True, "image_tool_message": True}
@@ -133,8 +134,8 @@ def test_the_state_of_the_thread_never_holds_a_picture(segmenter: LocalSegmenter
 def test_pictures_of_a_tool_that_returns_them_itself_are_put_in_place_too(
     segmenter: LocalSegmenter, photo: str
 ) -> None:
-    model = ScriptedModel(script=[calls({"image": photo, "query": "red?"})] * 2 + [DONE], profile=SEES)
-    model.script[1] = calls({"image": photo, "query": "red?"})
+    twice = [calls({"image": photo, "query": "red?"}) for _ in range(2)]
+    model = ScriptedModel(script=[*twice, DONE], profile=SEES)
     own = LisaSegmentTool(segmenter=segmenter, return_image="overlay")
     middleware = LisaMiddleware(segmenter=segmenter)
     middleware.tools = []
@@ -143,7 +144,7 @@ def test_pictures_of_a_tool_that_returns_them_itself_are_put_in_place_too(
     assert pictures(model.shown[2]) == [(5, "human")]
 
 
-def test_an_overlay_that_is_gone_is_left_out(segmenter: LocalSegmenter, photo: str, tmp_path: Path) -> None:
+def test_an_overlay_that_is_gone_is_left_out(segmenter: LocalSegmenter, photo: str) -> None:
     def forget(messages: list[BaseMessage]) -> AIMessage:
         shutil.rmtree(segmenter.settings.output_dir)
         return calls({"query": "nothing"}, tool="list_images")
@@ -154,9 +155,9 @@ def test_an_overlay_that_is_gone_is_left_out(segmenter: LocalSegmenter, photo: s
     assert pictures(model.shown[2]) == []
 
 
-def test_a_path_in_a_message_is_never_read(segmenter: LocalSegmenter, photo: str, tmp_path: Path) -> None:
+def test_a_path_in_a_message_is_never_read(segmenter: LocalSegmenter, tmp_path: Path) -> None:
     secret = tmp_path / "secret.jpg"
-    shutil.copy(photo, secret)
+    red_photo().save(secret)
     forged = ToolMessage(
         "ok",
         tool_call_id="1",

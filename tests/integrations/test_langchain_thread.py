@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,7 +62,7 @@ def n_masks(message: ToolMessage) -> int:
 # Attached images
 
 
-FORMS = {
+FORMS: dict[str, Callable[[str], Any]] = {
     "LangChain": lambda data: {"type": "image", "base64": data, "mime_type": PNG},
     "LangChain v0": lambda data: {"type": "image", "source_type": "base64", "data": data, "mime_type": PNG},
     "OpenAI Chat Completions": lambda data: {
@@ -82,7 +82,8 @@ FORMS = {
 def test_the_latest_image_is_found_in_every_form_that_people_attach_one(
     form: str, tool: LisaSegmentTool, photo: str, other_photo: str
 ) -> None:
-    messages = [attached(photo), AIMessage("nice"), HumanMessage([FORMS[form](base64_of(other_photo))])]
+    newer = HumanMessage([FORMS[form](base64_of(other_photo))])
+    messages: list[AnyMessage] = [attached(photo), AIMessage("nice"), newer]
     assert n_masks(ask(tool, messages, image="latest")) == 2
 
 
