@@ -6,20 +6,22 @@ framework carries to the model. Every failure is a LisaError, whose `to_text()` 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from PIL import Image
+from pydantic import Field
 
 from lisa_tool.engine.call import ProgressCallback
 from lisa_tool.errors import ConversationNotFound, MissingExtra, ResultNotFound
-from lisa_tool.images import list_images
+from lisa_tool.images import ImageReference, list_images
 from lisa_tool.results import Segmentation
 from lisa_tool.segmenter import Segmenter, open_segmenter
 from lisa_tool.settings import Mode, Settings, load_settings
@@ -42,6 +44,12 @@ CONVERSATION_ARGUMENT = (
     "The conversation that an earlier answer named, to ask more about its image; else empty."
 )
 
+QueryText = Annotated[str, Field(description=QUERY_ARGUMENT)]
+ImageName = Annotated[str, Field(description=IMAGE_ARGUMENT)]
+WithReason = Annotated[bool, Field(description=EXPLAIN_ARGUMENT)]
+ConversationHandle = Annotated[str, Field(description=CONVERSATION_ARGUMENT)]
+"""The arguments of `segment_image` as the frameworks read them off a function."""
+
 VIEW_NAME = "view_result"
 VIEW_DESCRIPTION = (
     "Look at an earlier result: the image with the masks drawn on it, as a picture, and the answer as text. "
@@ -60,6 +68,8 @@ PICTURE_QUALITY = 80
 LISTED = 30
 """Images in one answer of `list_images`, at most: each costs a line of the model's context."""
 
+_T = TypeVar("_T")
+
 ReturnImage = Literal["none", "overlay"]
 """Whether an answer carries its overlay as a picture for the model."""
 
@@ -71,6 +81,15 @@ def extra(name: str, packages: str) -> Iterator[None]:
         yield
     except ImportError as e:
         raise MissingExtra(f"this adapter needs {packages} ({e}): pip install 'lisa-tool[{name}]'") from e
+
+
+async def in_thread(work: Callable[[threading.Event], _T]) -> _T:
+    """Run blocking work in a thread. The event it is given is set when its caller is cancelled, or done."""
+    cancel = threading.Event()
+    try:
+        return await asyncio.to_thread(work, cancel)
+    finally:
+        cancel.set()
 
 
 @dataclass(frozen=True)
@@ -112,7 +131,7 @@ class Toolbox:
 
     def segment(
         self,
-        image: str,
+        image: ImageReference,
         query: str,
         *,
         explain: bool = True,
@@ -126,10 +145,12 @@ class Toolbox:
         ended, a question that brings its image begins a new one and the answer says so.
         """
 
+        given = (image.strip() or None) if isinstance(image, str) else image
+
         def ask(conversation_id: str | None) -> Segmentation:
             mode: Mode = "explain" if explain else "fast"
             return self._open().segment(
-                image.strip() or None,
+                given,
                 query,
                 conversation_id=conversation_id,
                 mode=mode,
@@ -140,12 +161,22 @@ class Toolbox:
         try:
             result = ask(conversation.strip() or None)
         except ConversationNotFound as e:
-            if not image.strip():
+            if given is None:
                 raise ConversationNotFound(e.message, "Ask again and name the image.") from e
             anew = "the earlier conversation has ended, so this answer begins a new one"
             result = ask(None)
             result = result.model_copy(update={"warnings": (anew, *result.warnings)})
         return self._reply(result, picture=self.return_image == "overlay")
+
+    async def asegment(
+        self, image: ImageReference, query: str, explain: bool = True, conversation: str = ""
+    ) -> Reply:
+        """`segment` for an event loop, which stays free; cancelling it stops the model at its next step."""
+        return await in_thread(
+            lambda cancel: self.segment(
+                image, query, explain=explain, conversation=conversation, cancel=cancel
+            )
+        )
 
     def view_result(self, result: str) -> Reply:
         """An earlier result with its overlay as a picture.

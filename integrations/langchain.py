@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, PlainSerializer, PrivateAttr, ValidationE
 from lisa_tool.engine.call import Progress, ProgressCallback
 from lisa_tool.errors import LisaError
 from lisa_tool.integrations import _common as common
-from lisa_tool.integrations._common import Reply, ReturnImage, Toolbox, extra
+from lisa_tool.integrations._common import Reply, ReturnImage, Toolbox, extra, in_thread
 from lisa_tool.integrations._thread import Handles, Thread
 from lisa_tool.segmenter import Segmenter
 from lisa_tool.settings import Settings
@@ -52,14 +52,14 @@ _Runtime = Annotated[Any, InjectedToolArg, PlainSerializer(lambda _: None, retur
 class SegmentArguments(BaseModel):
     """What a model may pass to `LisaSegmentTool`: flat, and every default has a type, for strict schemas."""
 
-    query: str = Field(description=common.QUERY_ARGUMENT)
+    query: common.QueryText
     image: str = Field(
         default="",
         description=f"{common.IMAGE_ARGUMENT} 'latest' is the image that the user attached last, 'image:2' "
         "the second one in this conversation.",
     )
-    explain: bool = Field(default=True, description=common.EXPLAIN_ARGUMENT)
-    conversation: str = Field(default="", description=common.CONVERSATION_ARGUMENT)
+    explain: common.WithReason = True
+    conversation: common.ConversationHandle = ""
     runtime: _Runtime = None
 
 
@@ -176,15 +176,11 @@ class LisaSegmentTool(_LisaTool):
             if child:
                 await adispatch_custom_event(PROGRESS_EVENT, event, config=child)
 
-        cancel = threading.Event()
-        try:
-            async with _relayed(tell) as progress:
-                thread = Thread.of(config, runtime, self._handles)
-                return await asyncio.to_thread(
-                    self._segment, thread, query, image, explain, conversation, progress, cancel
-                )
-        finally:
-            cancel.set()
+        thread = Thread.of(config, runtime, self._handles)
+        async with _relayed(tell) as progress:
+            return await in_thread(
+                lambda cancel: self._segment(thread, query, image, explain, conversation, progress, cancel)
+            )
 
     def _segment(
         self,
