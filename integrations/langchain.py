@@ -66,7 +66,7 @@ class SegmentArguments(BaseModel):
 class ViewArguments(BaseModel):
     """What a model may pass to `LisaViewResultTool`."""
 
-    result: str = Field(description=common.RESULT_ARGUMENT)
+    result_id: str = Field(description=common.RESULT_ARGUMENT)
 
 
 class ListArguments(BaseModel):
@@ -218,13 +218,13 @@ class LisaViewResultTool(_LisaTool):
     args_schema: Any = ViewArguments
     attach: bool = True
 
-    def _run(self, result: str) -> Answer:
+    def _run(self, result_id: str) -> Answer:
         with _told_to_the_model():
-            reply = self.toolbox.view_result(result)
+            reply = self.toolbox.view_result(result_id)
         return _answer(reply) if self.attach else (reply.text, reply.data)
 
-    async def _arun(self, result: str) -> Answer:
-        return await asyncio.to_thread(self._run, result)
+    async def _arun(self, result_id: str) -> Answer:
+        return await asyncio.to_thread(self._run, result_id)
 
 
 class LisaListImagesTool(_LisaTool):

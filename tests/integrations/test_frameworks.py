@@ -27,15 +27,20 @@ REQUIRED = bool(os.environ.get("LISA_TEST_FRAMEWORKS"))
 pytestmark = pytest.mark.filterwarnings("default")  # a warning of a framework is not ours to mend
 
 
-@pytest.fixture(params=FRAMEWORKS)
-def ask(request: pytest.FixtureRequest) -> Callable[..., Run]:
-    """Runs one framework, when it is here."""
-    module, run = FRAMEWORKS[request.param]
+def runner(name: str) -> Callable[..., Run]:
+    """Runs one framework; skips the test when it is not here."""
+    module, run = FRAMEWORKS[name]
     top = module.split(".")[0]
     if not (importlib.util.find_spec(top) and importlib.util.find_spec(module)):
         assert not REQUIRED, f"{module} is not installed"
-        pytest.skip(f"needs {module}: pip install 'lisa-tool[{request.param}]'")
+        pytest.skip(f"needs {module}: pip install 'lisa-tool[{name}]'")
     return run
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def ask(request: pytest.FixtureRequest) -> Callable[..., Run]:
+    """Runs each framework."""
+    return runner(request.param)
 
 
 def test_the_model_reads_the_text_of_the_result(
@@ -86,18 +91,14 @@ def test_no_error_ends_the_run_and_each_says_what_to_do(
 
 @pytest.mark.parametrize("name", ["pydantic-ai", "google-adk"])
 def test_the_program_gets_the_json_beside_it(name: str, segmenter: LocalSegmenter, photo: str) -> None:
-    module, ask = FRAMEWORKS[name]
-    if not importlib.util.find_spec(module.split(".")[0]):
-        assert not REQUIRED
-        pytest.skip(f"needs {module}")
-    run = ask(segmenter, {"image": photo, "query": "what is red?"})
+    run = runner(name)(segmenter, {"image": photo, "query": "what is red?"})
     assert Segmentation.model_validate(run.program).to_text() == run.text
 
 
 def test_smolagents_code_works_with_the_result_and_with_a_pil_image(
     segmenter: LocalSegmenter, photo: str
 ) -> None:
-    pytest.importorskip("smolagents", reason="needs smolagents: pip install 'lisa-tool[smolagents]'")
+    runner("smolagents")
     from smolagents import CodeAgent
     from smolagents.models import ChatMessage, MessageRole, Model
     from smolagents.monitoring import LogLevel

@@ -91,7 +91,7 @@ def test_the_async_way_gives_the_same(tool: LisaSegmentTool, photo: str) -> None
 def test_a_result_can_be_looked_at_later(asynchronous: bool, tools: dict[str, BaseTool], photo: str) -> None:
     first = ask(tools["segment_image"], image=photo, query="red?")
     view = tools["view_result"]
-    call = tool_call(view, result=first.artifact["result_id"])
+    call = tool_call(view, result_id=first.artifact["result_id"])
     message = asyncio.run(view.ainvoke(call)) if asynchronous else view.invoke(call)
     assert [block["type"] for block in message.content] == ["text", "image"]
     assert message.artifact == first.artifact
@@ -156,7 +156,7 @@ def test_every_error_reaches_the_model_as_one_line_that_says_what_to_do(
 @pytest.mark.parametrize(
     ("name", "arguments", "code"),
     [
-        ("view_result", {"result": "res_1"}, "result_not_found"),
+        ("view_result", {"result_id": "res_1"}, "result_not_found"),
         ("list_images", {"folder": "/etc"}, "path_not_allowed"),
         ("segment_image", {"query": "red?"}, "image_not_found"),
         ("segment_image", {"query": "?", "image": "cup.png"}, "invalid_query"),

@@ -138,7 +138,7 @@ def test_nothing_blocks_the_loop(
     tools = LisaToolkit(settings=settings, return_image="overlay").get_tools()
 
     def look(messages: list[BaseMessage]) -> AIMessage:
-        return calls({"result": messages[-1].artifact["result_id"]}, tool="view_result")  # type: ignore[attr-defined]
+        return calls({"result_id": messages[-1].artifact["result_id"]}, tool="view_result")  # type: ignore[attr-defined]
 
     script = [calls({"image": photo, "query": "red?"}), look, calls({}, tool="list_images"), DONE]
     agent = create_agent(ScriptedModel(script=script), tools)

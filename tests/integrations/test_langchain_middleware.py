@@ -107,7 +107,7 @@ def test_a_result_that_the_model_looks_at_again_is_the_newest(
     segmenter: LocalSegmenter, photo: str, other_photo: str
 ) -> None:
     def look(messages: list[BaseMessage]) -> AIMessage:
-        return calls({"result": results(messages)[0].artifact["result_id"]}, tool="view_result")
+        return calls({"result_id": results(messages)[0].artifact["result_id"]}, tool="view_result")
 
     both = calls({"image": photo, "query": "red?"}, {"image": other_photo, "query": "red?"})
     model = ScriptedModel(script=[both, look, DONE])
@@ -123,7 +123,7 @@ def results(messages: list[BaseMessage]) -> list[ToolMessage]:
 
 def test_the_state_of_the_thread_never_holds_a_picture(segmenter: LocalSegmenter, photo: str) -> None:
     def look(messages: list[BaseMessage]) -> AIMessage:
-        return calls({"result": results(messages)[0].artifact["result_id"]}, tool="view_result")
+        return calls({"result_id": results(messages)[0].artifact["result_id"]}, tool="view_result")
 
     model = ScriptedModel(script=[calls({"image": photo, "query": "red?"}), look, DONE])
     messages = run(model, LisaMiddleware(segmenter=segmenter))
