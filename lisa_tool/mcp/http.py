@@ -100,7 +100,7 @@ class Tokens:
             if not match or len(match["token"]) < MIN_TOKEN_CHARS or match["user"] in digests:
                 raise BadSettings(
                     f"line {number} of the token file is not a new user and a token",
-                    f"Write: user token. The token has {MIN_TOKEN_CHARS} characters or more, such as the output of "
+                    f"Write: user token. A token has {MIN_TOKEN_CHARS} characters or more, such as those of "
                     "python -c 'import secrets; print(secrets.token_urlsafe())'",
                 )
             digests[match["user"]] = hashlib.sha256(match["token"].encode()).digest()
