@@ -49,7 +49,7 @@ def test_no_picture_is_too_large(noise: Segmentation, what: Any, max_side: int) 
 
 def test_the_largest_answer_is_within_the_limit(noise: Segmentation) -> None:
     folder = "/" + "/".join(["é" * 100] * 20)
-    masks = tuple(a_mask(i, path=f"{folder}/mask_{i}.png", label="l" * 500) for i in range(1_000))
+    masks = tuple(a_mask(i, path=f"{folder}/mask_{i}.png", label="l" * 500) for i in range(100))
     alternatives = tuple(Alternative(label="a" * 60, score=0.5, in_image=True) for _ in range(1_000))
     huge = noise.model_copy(
         update={
@@ -68,8 +68,8 @@ def test_the_largest_answer_is_within_the_limit(noise: Segmentation) -> None:
     data = data_of(answer)
     assert len(json.dumps(data, ensure_ascii=False).encode()) <= answers.MAX_DATA_BYTES
     result = Segmentation.model_validate(data["result"])
-    assert 0 < len(result.masks) < 1_000
-    assert "all 1000 masks are in result.json" in result.warnings[0]
+    assert 0 < len(result.masks) < 100
+    assert "all 100 masks are in result.json" in result.warnings[0]
 
 
 def test_an_answer_of_usual_size_is_whole() -> None:
