@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import runpy
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import lisa_tool
 from lisa_tool.pipeline import LocalSegmenter
 from lisa_tool.settings import Settings
 from tests.conftest import PHOTOS
+from tests.integrations.frameworks import REQUIRED
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LONGEST = 60  # lines, so that one is read in a minute
@@ -23,7 +25,7 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(
-    lite: LocalSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lite: LocalSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Run:
     """Runs an example in an empty folder and returns what it printed. The model is loaded already."""
 
@@ -42,7 +44,7 @@ def run(
     def start(name: str, *arguments: str) -> str:
         monkeypatch.setattr("sys.argv", [name, *arguments])
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
-        return capsys.readouterr().out
+        return capfd.readouterr().out
 
     return start
 
@@ -104,6 +106,17 @@ def test_04_ends_when_nothing_is_found(run: Run) -> None:
     pytest.importorskip("langgraph", reason="needs langgraph: pip install 'lisa-tool[langchain-agent]'")
     printed = run("04_langgraph_workflow.py", str(PHOTOS / "coffee.jpg"), "the laptop")
     assert "Outcome: not_found." in printed and "None None" in printed
+
+
+@pytest.mark.filterwarnings("default")  # langchain.mcp says that it is beta
+def test_05_asks_the_same_over_mcp(run: Run) -> None:
+    if not importlib.util.find_spec("fastmcp"):
+        assert not REQUIRED
+        pytest.skip("needs fastmcp: pip install 'langchain[mcp]'")
+    printed = run("05_mcp.py")
+    assert printed.count("Outcome: found.") == 2
+    assert printed.index('Mask 1 "cup"') < printed.index('Mask 1 "spoon"')
+    assert len(list(Path("lisa-results").glob("res_*/mask_0.png"))) == 2
 
 
 def test_06_writes_a_line_and_a_picture_for_each_photo(run: Run, tmp_path: Path) -> None:

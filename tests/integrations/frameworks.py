@@ -9,11 +9,15 @@ import asyncio
 import base64
 import io
 import json
+import os
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from lisa_tool.segmenter import Segmenter
+
+REQUIRED = bool(os.environ.get("LISA_TEST_FRAMEWORKS"))
+"""Whether CI wants every framework to be here; read at once, for a fixture clears `LISA_*` variables."""
 
 Arguments = dict[str, Any]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +18,10 @@ from lisa_tool.errors import LisaError, MissingExtra
 from lisa_tool.pipeline import LocalSegmenter
 from lisa_tool.results import Segmentation
 from tests.cli.fakes import raising
-from tests.integrations.frameworks import FRAMEWORKS, Run
+from tests.integrations.frameworks import FRAMEWORKS, REQUIRED, Run
 from tests.test_errors import RAISED
 from tests.test_import import loaded_by
 
-REQUIRED = bool(os.environ.get("LISA_TEST_FRAMEWORKS"))
 pytestmark = pytest.mark.filterwarnings("default")  # a warning of a framework is not ours to mend
 
 
