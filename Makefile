@@ -28,8 +28,9 @@ eval: .venv/demo  ## how often lite is right, by kind of question
 
 bench: eval       ## the same as eval
 
-build: .venv/dev  ## the wheels of both distributions, in dist/
-	rm -rf dist && .venv/bin/python -m build -nw -o dist packages/lisa-tool-lite && .venv/bin/python -m build -nw -o dist .
+build: .venv/dev  ## the wheels of all distributions, in dist/
+	rm -rf dist
+	for folder in packages/lisa-tool-lite packages/langchain-lisa .; do .venv/bin/python -m build -nw -o dist $$folder || exit; done
 
 clean:  ## remove what make made
 	rm -rf .venv dist lisa-results .mypy_cache .pytest_cache .ruff_cache
@@ -38,10 +39,10 @@ clean:  ## remove what make made
 
 # .venv/demo and .venv/dev are empty files that say what has been installed.
 NEEDS_demo = -e '.[lite]'
-NEEDS_dev = -e '.[lite,mcp,urls]' --group test --group check --group build
+NEEDS_dev = -e '.[langchain-agent,lite,mcp,urls]' -e packages/langchain-lisa --group test --group check --group build
 PIP = .venv/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 
-.venv/demo .venv/dev: pyproject.toml packages/lisa-tool-lite/pyproject.toml constraints.txt
+.venv/demo .venv/dev: pyproject.toml packages/lisa-tool-lite/pyproject.toml packages/langchain-lisa/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "lisa-tool needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.12 ..." % v[:2])'
 	@echo "installing into .venv (once)"
 	@$(PYTHON) -m venv .venv

@@ -9,9 +9,17 @@ from pathlib import Path
 WANTED = {
     "lisa_tool": (
         4_000_000,
-        ["py.typed", "eval/lite_cases.json", "eval/lite_regions.json", "eval/photos/coffee.jpg"],
+        [
+            "py.typed",
+            "eval/lite_cases.json",
+            "eval/lite_regions.json",
+            "eval/photos/coffee.jpg",
+            "integrations/langchain.py",
+            "mcp_server.py",
+        ],
         ["lite/knowledge/*.txt", "eval/photos/*.jpg"],
     ),
+    "langchain_lisa": (50_000, ["py.typed", "__init__.py"], []),
     "lisa_tool_lite": (100_000_000, ["py.typed", "manifest.json"], ["weights/*.onnx"]),
 }
 """Package -> most bytes, files, and patterns of which there is at least one file."""

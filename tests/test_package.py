@@ -21,12 +21,14 @@ from lisa_tool.settings import MIB, Limits
 
 ROOT = Path(__file__).parents[1]
 LITE = ROOT / "packages" / "lisa-tool-lite"
+LANGCHAIN = ROOT / "packages" / "langchain-lisa"
 DOCUMENTS = sorted(
     path
     for path in [
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/**/*.md"),
-        *LITE.glob("*.md"),
+        *ROOT.glob("packages/*/*.md"),
+        *ROOT.glob("integrations/*.md"),
         *ROOT.glob("lisa_tool/**/*.md"),
     ]
     if not {".venv", "remade"} & set(path.parts)
@@ -108,7 +110,9 @@ def test_everything_that_is_installed_for_tests_is_pinned_within_its_range() -> 
 # Files
 
 
-@pytest.mark.parametrize("folder", [ROOT, LITE], ids=["lisa-tool", "lisa-tool-lite"])
+@pytest.mark.parametrize(
+    "folder", [ROOT, LITE, LANGCHAIN], ids=["lisa-tool", "lisa-tool-lite", "langchain-lisa"]
+)
 def test_each_package_is_typed_and_has_its_licence(folder: Path) -> None:
     declared = project(folder)["project"]
     package = folder / declared["name"].replace("-", "_")
