@@ -32,10 +32,13 @@ build: .venv/dev  ## the wheels of all distributions, in dist/
 	rm -rf dist
 	for folder in packages/lisa-tool-lite packages/langchain-lisa .; do .venv/bin/python -m build -nw -o dist $$folder || exit; done
 
+bundle: build     ## the bundle for Claude Desktop, in dist/; needs mcpb (npm install -g @anthropic-ai/mcpb)
+	bash .ci/bundle dist dist/lisa.mcpb
+
 clean:  ## remove what make made
 	rm -rf .venv dist lisa-results .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help demo test check eval bench build clean
+.PHONY: help demo test check eval bench build bundle clean
 
 # .venv/demo and .venv/dev are empty files that say what has been installed.
 NEEDS_demo = -e '.[lite]'

@@ -11,11 +11,12 @@ WANTED = {
         4_000_000,
         [
             "py.typed",
+            "mcp/icon.png",
+            "mcp_server.py",
             "eval/lite_cases.json",
             "eval/lite_regions.json",
             "eval/photos/coffee.jpg",
             "integrations/langchain.py",
-            "mcp_server.py",
         ],
         ["lite/knowledge/*.txt", "eval/photos/*.jpg"],
     ),

@@ -14,12 +14,15 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcp.server import MCPServer
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
+from starlette.applications import Starlette
 
 from lisa_tool.errors import BadSettings
+from lisa_tool.settings import Limits
 
 PATH = "/mcp"
 SCOPE = "segment"
@@ -123,6 +126,16 @@ class StaticTokens:
         if not users:
             return None
         return AccessToken(token=token, client_id=users[0], scopes=[SCOPE], resource=self._resource)
+
+
+def http_app(server: MCPServer[None], endpoint: Endpoint, limits: Limits) -> Starlette:
+    """The server as a web application: stateless, with every check on."""
+    return server.streamable_http_app(
+        streamable_http_path=PATH,
+        stateless_http=True,
+        max_request_body_size=limits.max_request_bytes,
+        transport_security=endpoint.security(),
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> None:
         return
     print(f"Put this into {path}, or let --write do it:\n")
     print(json.dumps({client.key: {NAME: entry}}, indent=2))
+    if not args.allow:
+        print("\nNo folder is allowed in it yet: add --allow DIR.")
     if args.client == "claude-code":
         print("\nor run:\n")
         print(shlex.join(["claude", "mcp", "add", NAME, "--", entry["command"], *entry["args"]]))

@@ -17,6 +17,9 @@ from lisa_tool.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
+GRACE_S = 2
+"""How long open requests may go on after Ctrl-C."""
+
 EPILOG = """\
 examples:
   lisa-mcp --allow ~/Pictures --allow ~/Desktop
@@ -125,20 +128,20 @@ def _serve(args: argparse.Namespace) -> None:
     if not args.http:
         build_server(settings).run()
         return
-    from lisa_tool.mcp.http import PATH, Endpoint, Tokens
+    import uvicorn
+
+    from lisa_tool.mcp.http import Endpoint, Tokens, http_app
 
     tokens = Tokens.read(args.token_file) if args.token_file else None
     endpoint = Endpoint(args.host, args.port, tuple(args.allowed_host), tokens)
     server = build_server(settings, token_verifier=endpoint.verifier(), auth=endpoint.auth())
     print(f"lisa-mcp: serving {endpoint.url}", file=sys.stderr)
-    server.run(
-        "streamable-http",
+    uvicorn.run(
+        http_app(server, endpoint, settings.limits),
         host=endpoint.host,
         port=endpoint.port,
-        streamable_http_path=PATH,
-        stateless_http=True,
-        max_request_body_size=settings.limits.max_request_bytes,
-        transport_security=endpoint.security(),
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE_S,
     )
 
 

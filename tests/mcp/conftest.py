@@ -18,7 +18,7 @@ from lisa_tool.engine.call import Call
 from lisa_tool.images import LoadedImage
 from lisa_tool.mcp.app import build_server
 from lisa_tool.mcp.backend import OpenBackend
-from lisa_tool.mcp.http import Endpoint
+from lisa_tool.mcp.http import Endpoint, http_app
 from lisa_tool.pipeline import LocalSegmenter, Prediction, Question
 from lisa_tool.settings import Settings
 from tests.red import RedBackend, red_photo
@@ -118,12 +118,7 @@ def served(
     """A server over HTTP, as `lisa-mcp --http` makes it."""
     endpoint = endpoint or Endpoint(port=free_port())
     server = build_server(settings, open_backend, token_verifier=endpoint.verifier(), auth=endpoint.auth())
-    app = server.streamable_http_app(
-        stateless_http=True,
-        transport_security=endpoint.security(),
-        max_request_body_size=settings.limits.max_request_bytes,
-    )
-    with serving(app, endpoint.port):
+    with serving(http_app(server, endpoint, settings.limits), endpoint.port):
         yield endpoint
 
 
