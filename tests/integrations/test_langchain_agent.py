@@ -119,6 +119,18 @@ def test_a_thread_survives_sqlite_and_its_checkpoint_is_small_after_ten_answers(
     assert 10_000 < largest < 60_000  # bytes; 200,000 is what we promise
 
 
+def test_a_thread_that_is_stored_at_the_end_takes_little(
+    segmenter: LocalSegmenter, photo: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "threads.sqlite"
+    script = [calls({"image": photo, "query": "what is red?"}) for _ in range(10)]
+    with SqliteSaver.from_conn_string(str(path)) as saver:
+        model = ScriptedModel(script=[*script, DONE])
+        agent = create_agent(model, [LisaSegmentTool(segmenter=segmenter)], checkpointer=saver)
+        agent.invoke(go(), THREAD, durability="exit")
+    assert path.stat().st_size < 200_000
+
+
 def test_calls_of_one_message_are_answered_each_for_itself(
     segmenter: LocalSegmenter, photo: str, other_photo: str
 ) -> None:

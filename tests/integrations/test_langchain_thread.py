@@ -16,6 +16,7 @@ from lisa_tool.integrations import _thread
 from lisa_tool.integrations._thread import Handles
 from lisa_tool.integrations.langchain import LisaSegmentTool
 from lisa_tool.pipeline import LocalSegmenter
+from tests.integrations.scripted import calls
 from tests.red import RedBackend, red_photo
 
 PNG = "image/png"
@@ -124,6 +125,17 @@ def test_an_image_that_only_the_provider_has_is_asked_for(tool: LisaSegmentTool)
 def test_pictures_that_tools_made_are_not_attached_images(tool: LisaSegmentTool, photo: str) -> None:
     made = ToolMessage(attached(photo).content, tool_call_id="1", name="view_result")
     assert ask(tool, [made], image="latest").status == "error"
+
+
+def test_langgraph_fills_in_the_thread_without_an_agent(tool: LisaSegmentTool, photo: str) -> None:
+    pytest.importorskip("langgraph", reason="needs langgraph")
+    from langgraph.graph import MessagesState, StateGraph
+    from langgraph.prebuilt import ToolNode
+
+    graph = StateGraph(MessagesState).add_node("tools", ToolNode([tool])).set_entry_point("tools").compile()
+    asked = calls({"image": "latest", "query": "what is red?"})
+    answer = graph.invoke({"messages": [attached(photo), asked]})["messages"][-1]  # type: ignore[arg-type]
+    assert n_masks(answer) == 1
 
 
 def test_without_a_word_about_the_image_it_is_the_one_attached(tool: LisaSegmentTool, photo: str) -> None:
