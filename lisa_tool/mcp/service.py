@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import lisa_tool
+from lisa_tool.engine.call import Progress
 from lisa_tool.errors import ConversationNotFound, ResultNotFound
 from lisa_tool.images import list_images
 from lisa_tool.images.roots import Roots
@@ -111,6 +112,7 @@ class Service:
     def _answer(
         self, reference: str | None, query: str, conversation_id: str | None, job: Job
     ) -> Segmentation:
+        job.tell(Progress("opening the model", 0.0))
         return self.backend.get().segment(
             reference, query, conversation_id=conversation_id, progress=job.tell, cancel=job.stop
         )

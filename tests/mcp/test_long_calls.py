@@ -17,6 +17,7 @@ from lisa_tool.mcp.backend import OpenBackend
 from lisa_tool.mcp.http import Endpoint
 from lisa_tool.mcp.service import Service
 from lisa_tool.pipeline import LocalSegmenter
+from lisa_tool.segmenter import Segmenter
 from lisa_tool.settings import Settings
 from tests.mcp.conftest import PATIENCE_S, Connect, PatientBackend
 from tests.mcp.test_tools import data_of, error_of, segment, text_of
@@ -55,6 +56,29 @@ async def test_progress_rises_and_names_its_stages(
     assert len(values) >= 3 and values == sorted(set(values))
     assert {total for _, total, _ in told} == {100}
     assert "thinking" in {message for _, _, message in told}
+
+
+async def test_the_first_question_opens_the_model_in_the_background_and_says_so(
+    settings: Settings, photo: Path, open_backend: OpenBackend
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def open_slowly(settings: Settings) -> Segmenter:
+        begun.set()
+        assert go.wait(PATIENCE_S)
+        return open_backend(settings)
+
+    async with Client(build_server(settings, open_slowly)) as client:
+        job_id = data_of(await segment(client, photo, wait_seconds=0))["result_id"]
+        await happened(begun)
+        assert len((await client.list_tools()).tools) == 5
+        assert data_of(await client.call_tool("get_status", {}))["state"] == "starting"
+        early = data_of(await client.call_tool("get_result", {"result_id": job_id, "wait_seconds": 0}))
+        assert (early["status"], early["stage"]) == ("running", "opening the model")
+        go.set()
+        with anyio.fail_after(PATIENCE_S):
+            done = data_of(await client.call_tool("get_result", {"result_id": job_id}))
+    assert done["status"] == "done"
 
 
 async def test_a_soft_deadline_answers_running_and_get_result_waits_for_the_end(
