@@ -20,8 +20,8 @@ from lisa_tool.errors import ImageNotFound, LisaError, ResultNotFound
 from lisa_tool.mcp import answers, texts
 from lisa_tool.mcp.answers import ImageList, SegmentationAnswer, Status
 from lisa_tool.mcp.jobs import Job, User
-from lisa_tool.mcp.previews import PREVIEW_SIDE, What, jpeg_of
 from lisa_tool.mcp.service import Service
+from lisa_tool.previews import PREVIEW_SIDE, What, jpeg_of
 from lisa_tool.results import Segmentation
 
 T = TypeVar("T")

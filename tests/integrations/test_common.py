@@ -11,7 +11,7 @@ from PIL import Image
 
 from lisa_tool.errors import ConversationNotFound, MissingExtra, PathNotAllowed, ResultNotFound
 from lisa_tool.integrations import _common as common
-from lisa_tool.integrations._common import Toolbox, extra, shrunk
+from lisa_tool.integrations._common import Toolbox, extra
 from lisa_tool.pipeline import LocalSegmenter
 from lisa_tool.settings import Settings, load_settings
 from tests.red import RedBackend, red_photo
@@ -96,12 +96,6 @@ def test_a_result_whose_overlay_was_removed_is_not_found(toolbox: Toolbox, photo
     Path(data["overlay_path"]).unlink()
     with pytest.raises(ResultNotFound):
         toolbox.view_result(data["result_id"])
-
-
-def test_only_a_jpeg_is_shown(tmp_path: Path) -> None:
-    red_photo().save(tmp_path / "overlay.jpg", format="PNG")
-    with pytest.raises(ResultNotFound):
-        shrunk(tmp_path / "overlay.jpg")
 
 
 def test_images_are_listed_a_line_each(toolbox: Toolbox, photo: str, other_photo: str) -> None:

@@ -14,8 +14,8 @@ from PIL import Image
 
 from lisa_tool.mcp import answers
 from lisa_tool.mcp.app import build_server
-from lisa_tool.mcp.previews import MAX_JPEG_BYTES, jpeg_of
 from lisa_tool.pipeline import LocalSegmenter, PredictedMask, Prediction
+from lisa_tool.previews import MAX_JPEG_BYTES, jpeg_of
 from lisa_tool.results import Alternative, Box, Evidence, Segmentation
 from lisa_tool.settings import Settings
 from tests.mcp.conftest import Connect, PatientBackend
