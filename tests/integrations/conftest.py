@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ from tests.cli.fakes import FakeSegmenter
 from tests.red import RedBackend, red_photo
 
 CUP, BALL = (10, 10, 20, 30), (70, 50, 25, 25)
+
+
+@pytest.fixture(scope="module")
+def swept() -> Iterator[None]:
+    """What frameworks forget to close is collected before other tests, whose fault it would seem, begin."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

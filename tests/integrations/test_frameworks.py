@@ -22,7 +22,8 @@ from tests.integrations.frameworks import FRAMEWORKS, REQUIRED, Run
 from tests.test_errors import RAISED
 from tests.test_import import loaded_by
 
-pytestmark = pytest.mark.filterwarnings("default")  # a warning of a framework is not ours to mend
+# A warning of a framework is not ours to mend.
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.usefixtures("swept")]
 
 
 def runner(name: str) -> Callable[..., Run]:

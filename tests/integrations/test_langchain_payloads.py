@@ -163,6 +163,8 @@ SPEAKERS = {
 }
 
 
+@pytest.mark.usefixtures("swept")
+@pytest.mark.filterwarnings("default")  # a warning of a provider's package is not ours to mend
 @pytest.mark.parametrize("name", SPEAKERS)
 def test_a_result_with_its_overlay_arrives_in_a_form_that_the_provider_takes(
     name: str, segmenter: LocalSegmenter, photo: str

@@ -52,6 +52,7 @@ def model_for(heading: str) -> Any:
     return importlib.import_module("smolagents").Model() if heading == "smolagents" else None
 
 
+@pytest.mark.usefixtures("swept")
 @pytest.mark.filterwarnings("default")  # a warning of a framework is not ours to mend
 @pytest.mark.parametrize("heading", HEADINGS)
 def test_every_snippet_runs(
