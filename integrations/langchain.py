@@ -10,6 +10,7 @@ attached last, and the thread's earlier questions about an image are known to th
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -37,6 +38,8 @@ with extra("langchain", "langchain-core"):
     from langchain_core.tools import BaseTool, BaseToolkit, InjectedToolArg, ToolException
 
 __all__ = ["LisaListImagesTool", "LisaSegmentTool", "LisaToolkit", "LisaViewResultTool"]
+
+logger = logging.getLogger(__name__)
 
 PROGRESS_EVENT = "lisa_progress"
 """The name of the custom events, and the `type` in each."""
@@ -304,13 +307,19 @@ def _stream(runtime: Any, event: Mapping[str, Any]) -> None:
 
 @asynccontextmanager
 async def _relayed(tell: Callable[[dict[str, Any]], Any]) -> AsyncIterator[ProgressCallback]:
-    """A progress callback for another thread; `tell` gets the events on this loop, all before the end."""
+    """A progress callback for another thread; `tell` gets the events on this loop, all before the end.
+
+    When `tell` fails that is logged, and no more is told: it must not cost the caller the answer.
+    """
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
     async def relay() -> None:
-        while (event := await events.get()) is not None:
-            await tell(event)
+        try:
+            while (event := await events.get()) is not None:
+                await tell(event)
+        except Exception:
+            logger.exception("telling of progress failed and is not tried again")
 
     def hand_over(progress: Progress) -> None:
         loop.call_soon_threadsafe(events.put_nowait, _event(progress))

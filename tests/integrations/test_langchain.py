@@ -78,6 +78,7 @@ def test_with_an_overlay_the_text_comes_first_and_then_a_jpeg(segmenter: LocalSe
     content: Any = message.content
     text, picture = content
     assert text == {"type": "text", "text": Segmentation.model_validate(message.artifact).to_text()}
+    assert set(picture) == {"type", "mime_type", "base64"}  # an id that changes would spoil providers' caches
     assert (picture["type"], picture["mime_type"]) == ("image", "image/jpeg")
     assert base64.b64decode(picture["base64"]).startswith(b"\xff\xd8")
 
@@ -191,13 +192,24 @@ class Listener(BaseCallbackHandler):
 
 
 class AsyncListener(AsyncCallbackHandler):
-    """Keeps the custom events it hears."""
+    """Keeps the custom events it hears; slower than they come."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, Any]] = []
 
     async def on_custom_event(self, name: str, data: Any, **_: Any) -> None:
+        for _turn in range(20):
+            await asyncio.sleep(0)
         self.heard.append((name, data))
+
+
+class Broken(BaseCallbackHandler):
+    """Fails at the first event, and lets it be known."""
+
+    raise_error = True
+
+    def on_custom_event(self, name: str, data: Any, **_: Any) -> None:
+        raise ValueError("no ears")
 
 
 def told(heard: list[tuple[str, Any]]) -> list[Any]:
@@ -222,6 +234,16 @@ def test_progress_is_heard_as_custom_events_from_the_start_to_the_end(
     assert all(event["type"] == "lisa_progress" and event["stage"] for event in events)
     (mask,) = (event["mask"] for event in events if "mask" in event)
     assert mask["box"] == {"x": 10, "y": 10, "width": 20, "height": 30}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_listener_that_fails_does_not_cost_the_answer(
+    asynchronous: bool, tool: LisaSegmentTool, photo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    call, config = tool_call(tool, image=photo, query="red?"), {"callbacks": [Broken()]}
+    message = asyncio.run(tool.ainvoke(call, config)) if asynchronous else tool.invoke(call, config)  # type: ignore[arg-type]
+    assert message.status == "success"
+    assert "no ears" in caplog.text
 
 
 def test_progress_is_an_event_of_astream_events(tool: LisaSegmentTool, photo: str) -> None:
