@@ -14,7 +14,7 @@ from lisa_tool.cli.interrupt import cancel_on_ctrl_c
 from lisa_tool.cli.output import Reply, printable
 from lisa_tool.cli.progress import ProgressLine
 from lisa_tool.engine.call import Call
-from lisa_tool.lisa.parts import parts_of_lisa
+from lisa_tool.engine.parts import parts_of
 from lisa_tool.settings import load_settings
 
 EPILOG = """\
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> Reply:
     """Convert; raises LisaError."""
     settings = load_settings(revision=args.revision)
     started = time.monotonic()
-    with parts_of_lisa(), cancel_on_ctrl_c() as cancel, ProgressLine(sys.stderr) as line:
+    with parts_of("lisa"), cancel_on_ctrl_c() as cancel, ProgressLine(sys.stderr) as line:
         from lisa_tool.lisa.checkpoint import convert_found, find_checkpoint
         from lisa_tool.lisa.library import Library
         from lisa_tool.lisa.work import Part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lisa_tool.errors import MissingExtra
+from lisa_tool.engine.parts import parts_of
 
 if TYPE_CHECKING:
     from lisa_tool.pipeline import LocalSegmenter
@@ -16,11 +16,8 @@ def open_lisa(settings: Settings) -> LocalSegmenter:
 
     Raises MissingExtra when a part is not installed.
     """
-    try:
+    with parts_of("lisa"):
         from lisa_tool.lisa.backend import LisaBackend
         from lisa_tool.pipeline import LocalSegmenter
-    except ModuleNotFoundError as e:
-        if (e.name or "").partition(".")[0] == "lisa_tool":
-            raise  # a mistake of ours: no command installs it
-        raise MissingExtra(f"LISA checkpoints need {e.name}: pip install 'lisa-tool[lisa]'") from e
-    return LocalSegmenter(LisaBackend(settings), settings)
+
+        return LocalSegmenter(LisaBackend(settings), settings)

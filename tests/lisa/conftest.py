@@ -56,7 +56,7 @@ def nano_settings(nano_folder: Path, tmp_path: Path) -> Settings:
 @pytest.fixture(scope="session")
 def nano(nano_folder: Path) -> Loaded:
     """The model in float32 on the CPU."""
-    settings = load_settings(model=str(nano_folder), clip_path=CLIP)
+    settings = load_settings(model=str(nano_folder), clip_path=CLIP, weights_dir=nano_folder.parent)
     return load_lisa(settings, Call.start(deadline_s=600))
 
 

@@ -28,7 +28,11 @@ CPU = torch.device("cpu")
 def loaded_in(nano_folder: Path) -> dict[tuple[Precision, bool], Loaded]:
     def load(precision: Precision, everything: bool) -> Loaded:
         settings = load_settings(
-            model=str(nano_folder), clip_path=CLIP, precision=precision, quantize_all=everything
+            model=str(nano_folder),
+            clip_path=CLIP,
+            weights_dir=nano_folder.parent,
+            precision=precision,
+            quantize_all=everything,
         )
         return load_lisa(settings, Call.start(deadline_s=600))
 
