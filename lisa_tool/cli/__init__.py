@@ -16,7 +16,7 @@ import sys
 import lisa_tool
 from lisa_tool.cli.arguments import Shown, UsageError, wants_json
 from lisa_tool.cli.exit_codes import MEANINGS
-from lisa_tool.cli.output import Reply, error_reply, show
+from lisa_tool.cli.output import Reply, Unwritable, error_reply, show
 from lisa_tool.errors import Cancelled, InternalError, LisaError, OutOfMemory
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ COMMANDS = {
     "images": "list the images that can be read, newest first",
     "doctor": "what is installed, what works, what this machine can run; a self-test",
     "convert": "make a LISA checkpoint ready for use, once: pickles to safetensors",
-    "eval": "measure the embedded default on known photos: lisa-tool eval lite|speed",
+    "eval": "measure lite on photos, compare LISA with the reference: eval lite|speed|parity|published",
     "bench": "measure LISA against the reference's procedure, without a checkpoint: lisa-tool bench",
 }
 
@@ -76,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
         answer = _run(words)
     except Shown as shown:
         answer = shown.reply
+    except Unwritable as e:  # whoever read the output is gone, before all of it was written
+        answer = error_reply(e.error) if e.error else Reply(None, "", 1)
     except LisaError as e:
         answer = error_reply(e)
     except KeyboardInterrupt:
