@@ -46,9 +46,9 @@ def run(args: argparse.Namespace) -> Reply:
     settings = load_settings(revision=args.revision)
     started = time.monotonic()
     with parts_of("lisa"), cancel_on_ctrl_c() as cancel, ProgressLine(sys.stderr) as line:
-        from lisa_tool.lisa.checkpoint import convert_found, find_checkpoint
-        from lisa_tool.lisa.library import Library
-        from lisa_tool.lisa.work import Part
+        from lisa_tool.lisa.checkpoint.find import convert_found, find_checkpoint
+        from lisa_tool.lisa.checkpoint.library import Library
+        from lisa_tool.lisa.checkpoint.work import Part
 
         work = Call.start(deadline_s=math.inf, cancel=cancel, progress=line.update)
         library = Library(settings.weights_dir, settings.offline)

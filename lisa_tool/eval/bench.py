@@ -28,9 +28,9 @@ from lisa_tool.eval.race import Race, race
 from lisa_tool.eval.random_model import SIZES, Size, random_model, random_questions
 from lisa_tool.eval.stages import Stages, measure_stages, rates
 from lisa_tool.eval.stopwatch import Clock
+from lisa_tool.lisa.checkpoint.work import Part, Work
 from lisa_tool.lisa.memory import Device, check_fits, memory_by_precision
 from lisa_tool.lisa.precision import Kept, Policy, policy_for
-from lisa_tool.lisa.work import Part, Work
 from lisa_tool.settings import Precision
 
 COUNTED_SIZES = ("7b", "13b")

@@ -13,10 +13,10 @@ import torch
 from lisa_tool.eval.random_model import Questions, stopping_after
 from lisa_tool.eval.stopwatch import Agreement, Clock, Cost, Runs, Watch, cheapest, counted
 from lisa_tool.eval.uncached import answer_uncached
+from lisa_tool.lisa.checkpoint.work import Work
 from lisa_tool.lisa.generate import generate, predict_seg
 from lisa_tool.lisa.model import LisaModel
 from lisa_tool.lisa.prefix import KeyValues, common_prefix
-from lisa_tool.lisa.work import Work
 
 
 @dataclass(frozen=True)

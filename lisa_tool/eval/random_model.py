@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lisa_tool.lisa.checkpoint.weights import empty, set_weight
 from lisa_tool.lisa.clip import clip_image_size
 from lisa_tool.lisa.clip_sizes import ClipSizes
 from lisa_tool.lisa.config import LisaConfig, LlamaSizes
@@ -22,7 +23,6 @@ from lisa_tool.lisa.precision import Policy, quantized_linear
 from lisa_tool.lisa.published import CLIP_VIT_L_14, LISA_7B, LISA_13B, SAM_VIT_H
 from lisa_tool.lisa.tensors import checkpoint_shapes
 from lisa_tool.lisa.tokenizer import IMAGE_TOKEN_INDEX
-from lisa_tool.lisa.weights import empty, set_weight
 
 WORDS_BEFORE, WORDS_AFTER = 35, 25
 """Token ids of a usual prompt around its image: system text and <im_start>; <im_end> and the question."""

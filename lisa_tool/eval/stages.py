@@ -13,11 +13,11 @@ from lisa_tool.eval.flops import QuestionFlops
 from lisa_tool.eval.peaks import Peak
 from lisa_tool.eval.random_model import Questions, stopping_after
 from lisa_tool.eval.stopwatch import Clock, Runs, Watch
+from lisa_tool.lisa.checkpoint.work import Work
 from lisa_tool.lisa.generate import generate
 from lisa_tool.lisa.memory import kv_bytes_per_token
 from lisa_tool.lisa.model import LisaModel
 from lisa_tool.lisa.precision import Kept, weight_bytes
-from lisa_tool.lisa.work import Work
 
 N_TOKENS = 16  # of the answer whose tokens are timed
 

@@ -15,25 +15,25 @@ from torch import Tensor, nn
 
 from lisa_tool.engine.machine import memory
 from lisa_tool.errors import BadSettings, CheckpointInvalid
-from lisa_tool.lisa.checkpoint import Checkpoint, ready_checkpoint
-from lisa_tool.lisa.clip import clip_image_size, clip_module_key
-from lisa_tool.lisa.clip_folder import ready_clip
-from lisa_tool.lisa.clip_sizes import clip_sizes
-from lisa_tool.lisa.config import LisaConfig, read_config_json
-from lisa_tool.lisa.library import Library
-from lisa_tool.lisa.memory import MemoryNeed, check_fits, memory_by_precision
-from lisa_tool.lisa.model import LisaModel
-from lisa_tool.lisa.precision import Policy, policy_for, quantized_linear
-from lisa_tool.lisa.spread import device_map, dispatch
-from lisa_tool.lisa.tokenizer import LisaTokenizer
-from lisa_tool.lisa.weights import (
+from lisa_tool.lisa.checkpoint.clip_folder import ready_clip
+from lisa_tool.lisa.checkpoint.find import Checkpoint, ready_checkpoint
+from lisa_tool.lisa.checkpoint.library import Library
+from lisa_tool.lisa.checkpoint.weights import (
     empty,
     iter_clip_weights,
     iter_weights,
     read_sizes,
     set_weight,
 )
-from lisa_tool.lisa.work import Part, Work
+from lisa_tool.lisa.checkpoint.work import Part, Work
+from lisa_tool.lisa.clip import clip_image_size, clip_module_key
+from lisa_tool.lisa.clip_sizes import clip_sizes
+from lisa_tool.lisa.config import LisaConfig, read_config_json
+from lisa_tool.lisa.memory import MemoryNeed, check_fits, memory_by_precision
+from lisa_tool.lisa.model import LisaModel
+from lisa_tool.lisa.precision import Policy, policy_for, quantized_linear
+from lisa_tool.lisa.spread import device_map, dispatch
+from lisa_tool.lisa.tokenizer import LisaTokenizer
 from lisa_tool.results import ModelInfo
 from lisa_tool.settings import Settings
 

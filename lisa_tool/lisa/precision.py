@@ -8,7 +8,7 @@ its neck are always float32: in 16 bit the reference's positions are off by up t
 
 from __future__ import annotations
 
-import warnings
+import logging
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,9 +26,6 @@ _QUANTIZED = "llm.model.layers."
 _QUANTIZED_TOO = ("llm.lm_head.", "mm_projector.", "text_hidden_fcs.")  # as the reference's scripts do
 _CPU_ROWS = 32
 _OUTLIER = 6.0  # activations above it stay in 16 bit (Dettmers et al., LLM.int8(), 2022)
-
-# bitsandbytes says for every layer and step that it casts the input, which is what it is there for.
-warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
 
 
 @dataclass(frozen=True)
@@ -143,9 +140,15 @@ def _nbytes(tensor: Any) -> int:
     return tensor.nbytes if isinstance(tensor, Tensor) else 0
 
 
+def _not_about_casting(record: logging.LogRecord) -> bool:
+    return "inputs will be cast" not in str(record.msg)
+
+
 def _bitsandbytes() -> Any:
     try:
         import bitsandbytes
     except ImportError as e:
         raise MissingExtra("int8 and nf4 need bitsandbytes: pip install 'lisa-tool[quant]'") from e
+    # For every layer and token it says that it casts the input, which is what it is there for.
+    logging.getLogger("bitsandbytes.autograd._functions").addFilter(_not_about_casting)
     return bitsandbytes

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lisa_tool.lisa.manifest import read_manifest
+from lisa_tool.lisa.checkpoint.manifest import read_manifest
 from tests.cli.runner import CommandLine
 from tests.cli.test_eval import without
-from tests.lisa.checkpoints import BIN, NANO, copy_of, cut, edit_json
-from tests.lisa.fake_hub import FakeHub, serve
+from tests.lisa.checkpoint.checkpoints import BIN, NANO, copy_of, cut, edit_json
+from tests.lisa.checkpoint.fake_hub import FakeHub, serve
 
 
 @pytest.fixture(autouse=True)

@@ -66,7 +66,7 @@ def test_real_lisa_of_random_weights_fails(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch", reason="needs the extra: pip install 'lisa-tool[lisa]'")
-    from tests.lisa.checkpoints import CLIP, NANO
+    from tests.lisa.checkpoint.checkpoints import CLIP, NANO
 
     monkeypatch.setenv("LISA_WEIGHTS_DIR", str(tmp_path / "weights"))
     monkeypatch.setenv("LISA_CLIP_PATH", str(CLIP))

@@ -22,11 +22,11 @@ from lisa_tool.errors import (
     UnsafeWeights,
     WeightsCorrupt,
 )
-from lisa_tool.lisa.checkpoint import ready_checkpoint
-from lisa_tool.lisa.clip_folder import ready_clip
+from lisa_tool.lisa.checkpoint.clip_folder import ready_clip
+from lisa_tool.lisa.checkpoint.find import ready_checkpoint
+from lisa_tool.lisa.checkpoint.library import Library
 from lisa_tool.lisa.config import MAX_JSON_BYTES
-from lisa_tool.lisa.library import Library
-from tests.lisa.checkpoints import (  # which skips all without torch
+from tests.lisa.checkpoint.checkpoints import (  # which skips all without torch
     BIN,
     NANO,
     State,
@@ -41,7 +41,7 @@ from tests.lisa.checkpoints import (  # which skips all without torch
     with_state,
 )
 
-from lisa_tool.lisa.weights import iter_weights  # isort: skip
+from lisa_tool.lisa.checkpoint.weights import iter_weights  # isort: skip
 from safetensors.torch import load_file, save_file  # isort: skip
 
 KEY = "model.layers.1.mlp.up_proj.weight"
@@ -146,7 +146,7 @@ def test_a_malicious_bin_among_good_ones_runs_nothing(folder: Path, library: Lib
 def test_torch_alone_would_refuse_the_gadget_too(
     folder: Path, library: Library, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lisa_tool.lisa.convert.check_pickle", lambda path: None)
+    monkeypatch.setattr("lisa_tool.lisa.checkpoint.convert.check_pickle", lambda path: None)
     (folder / BIN).write_bytes(GADGETS["as torch saves it"](marker))
     refused(folder, library, UnsafeWeights)
     assert not marker.exists()

@@ -19,7 +19,7 @@ CLIP = GOLDEN / "clip-vit-tiny-patch14"
 torch = pytest.importorskip("torch", reason="needs the extra: pip install 'lisa-tool[lisa]'")
 
 from lisa_tool.lisa.backend import LisaBackend  # noqa: E402  (torch is known to be there now)
-from lisa_tool.lisa.convert import convert_checkpoint  # noqa: E402
+from lisa_tool.lisa.checkpoint.convert import convert_checkpoint  # noqa: E402
 from lisa_tool.lisa.loading import Loaded, load_lisa  # noqa: E402
 from lisa_tool.pipeline import LocalSegmenter  # noqa: E402
 

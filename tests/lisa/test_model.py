@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
+from lisa_tool.lisa.checkpoint.keymap import to_checkpoint_key, to_module_key
 from lisa_tool.lisa.config import LisaConfig
-from lisa_tool.lisa.keymap import to_checkpoint_key, to_module_key
 from lisa_tool.lisa.loading import Loaded
 from lisa_tool.lisa.model import LisaModel
 from lisa_tool.lisa.published import LISA_7B, LISA_13B

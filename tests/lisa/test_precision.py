@@ -110,3 +110,10 @@ def test_a_quantised_layer_takes_the_bytes_of_its_bits_and_scales(kept: str, bit
 def test_auto_is_exact_on_a_cpu() -> None:
     assert policy_for("auto", CPU) == Policy("fp32", torch.float32)
     assert replace(policy_for("nf4", CPU, quantize_all=True), quantize_all=False) == policy_for("nf4", CPU)
+
+
+def test_int8_does_not_report_every_cast(caplog: pytest.LogCaptureFixture) -> None:
+    linear = nn.Linear(64, 64, bias=False)
+    layer = quantized_linear(linear, linear.weight.detach(), Policy("int8", torch.bfloat16), CPU)
+    layer(torch.randn(1, 64, dtype=torch.bfloat16))
+    assert not caplog.records

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lisa_tool.errors import CheckpointInvalid, UnknownModel
-from lisa_tool.lisa.checkpoint import Checkpoint, open_checkpoint
+from lisa_tool.lisa.checkpoint.expected import check_lisa
+from lisa_tool.lisa.checkpoint.files import has, weight_files
+from lisa_tool.lisa.checkpoint.find import Checkpoint, open_checkpoint
+from lisa_tool.lisa.checkpoint.library import CONFIG
+from lisa_tool.lisa.checkpoint.safetensors_header import read_header
 from lisa_tool.lisa.clip_sizes import ClipSizes, clip_sizes
 from lisa_tool.lisa.config import LisaConfig, lisa_config, read_config_json
-from lisa_tool.lisa.expected import check_lisa
-from lisa_tool.lisa.files import has, weight_files
-from lisa_tool.lisa.library import CONFIG
 from lisa_tool.lisa.published import CLIP_NAME, CLIP_VIT_L_14, LISA_7B, PUBLISHED
-from lisa_tool.lisa.safetensors_header import read_header
 from lisa_tool.lisa.tensors import checkpoint_shapes
 
 FAMILIES = {"7b": "xinlai/LISA-7B-v1", "13b": "xinlai/LISA-13B-llama2-v1"}

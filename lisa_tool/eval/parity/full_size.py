@@ -12,8 +12,8 @@ from lisa_tool.errors import CheckpointInvalid, CheckpointUnsupported
 from lisa_tool.eval.parity.compare import CaseReport
 from lisa_tool.eval.parity.recording import Recording, read_json
 from lisa_tool.eval.random_model import clip_config
+from lisa_tool.lisa.checkpoint.keymap import to_checkpoint_key, to_module_key
 from lisa_tool.lisa.config import LisaConfig, lisa_config
-from lisa_tool.lisa.keymap import to_checkpoint_key, to_module_key
 from lisa_tool.lisa.model import LisaModel
 from lisa_tool.lisa.published import CLIP_VIT_L_14
 from lisa_tool.lisa.tensors import checkpoint_shapes

@@ -27,15 +27,29 @@ from lisa_tool.errors import (
     UnsafeWeights,
     WeightsCorrupt,
 )
-from lisa_tool.lisa.building import alone, building
-from lisa_tool.lisa.checkpoint import TOKENIZER
+from lisa_tool.lisa.checkpoint.building import alone, building
+from lisa_tool.lisa.checkpoint.expected import Tensors, check_clip, check_lisa, clip_tensors, lisa_tensors
+from lisa_tool.lisa.checkpoint.files import (
+    DOWNLOAD_AGAIN,
+    WeightFiles,
+    has,
+    inside,
+    recorded_sha256,
+    weight_files,
+)
+from lisa_tool.lisa.checkpoint.find import TOKENIZER
+from lisa_tool.lisa.checkpoint.manifest import (
+    MANIFEST,
+    FileEntry,
+    Manifest,
+    check_sha256,
+    read_manifest,
+    sha256_of,
+)
+from lisa_tool.lisa.checkpoint.pickle_guard import check_pickle, check_sums
+from lisa_tool.lisa.checkpoint.safetensors_header import TensorInfo, read_header
+from lisa_tool.lisa.checkpoint.work import ByteCount, Work
 from lisa_tool.lisa.config import MAX_JSON_BYTES, read_config_json
-from lisa_tool.lisa.expected import Tensors, check_clip, check_lisa, clip_tensors, lisa_tensors
-from lisa_tool.lisa.files import DOWNLOAD_AGAIN, WeightFiles, has, inside, recorded_sha256, weight_files
-from lisa_tool.lisa.manifest import MANIFEST, FileEntry, Manifest, check_sha256, read_manifest, sha256_of
-from lisa_tool.lisa.pickle_guard import check_pickle, check_sums
-from lisa_tool.lisa.safetensors_header import TensorInfo, read_header
-from lisa_tool.lisa.work import ByteCount, Work
 
 MAX_SHARD_BYTES = 2 * 10**9
 """The size of one output file, unless a single tensor is larger."""

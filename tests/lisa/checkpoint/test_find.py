@@ -15,10 +15,10 @@ from lisa_tool.errors import (
     CheckpointUnsupported,
     WeightsCorrupt,
 )
-from lisa_tool.lisa.checkpoint import find_checkpoint, open_checkpoint, ready_checkpoint
-from lisa_tool.lisa.clip_folder import ready_clip
-from lisa_tool.lisa.library import Library
-from tests.lisa.checkpoints import (
+from lisa_tool.lisa.checkpoint.clip_folder import ready_clip
+from lisa_tool.lisa.checkpoint.find import find_checkpoint, open_checkpoint, ready_checkpoint
+from lisa_tool.lisa.checkpoint.library import Library
+from tests.lisa.checkpoint.checkpoints import (
     BIN,
     CLIP,
     GOLDEN,

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lisa_tool.errors import CheckpointInvalid, WeightsCorrupt
-from lisa_tool.lisa.convert import convert_checkpoint
-from lisa_tool.lisa.manifest import Manifest, read_manifest, verify, verify_once
-from tests.lisa.checkpoints import NANO, Waiting, copy_of, cut, edit_json, flip_a_bit
+from lisa_tool.lisa.checkpoint.convert import convert_checkpoint
+from lisa_tool.lisa.checkpoint.manifest import Manifest, read_manifest, verify, verify_once
+from tests.lisa.checkpoint.checkpoints import NANO, Waiting, copy_of, cut, edit_json, flip_a_bit
 
 SHARD = "model-00001-of-00001.safetensors"
 HASHED = "verifying the weights"

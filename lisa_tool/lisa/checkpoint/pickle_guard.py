@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lisa_tool.errors import CheckpointUnsupported, UnsafeWeights, WeightsCorrupt
-from lisa_tool.lisa.files import DOWNLOAD_AGAIN
-from lisa_tool.lisa.work import ByteCount
+from lisa_tool.lisa.checkpoint.files import DOWNLOAD_AGAIN
+from lisa_tool.lisa.checkpoint.work import ByteCount
 
 MAX_PICKLE_BYTES = 16 * 2**20
 """The largest pickle that is read; a LISA 13B has 0.1 MB in all its shards."""

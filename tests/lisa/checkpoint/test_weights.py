@@ -5,13 +5,22 @@ from pathlib import Path
 import pytest
 
 from lisa_tool.errors import Cancelled, CheckpointInvalid, WeightsCorrupt
+from lisa_tool.lisa.checkpoint.convert import convert_checkpoint, convert_clip
+from lisa_tool.lisa.checkpoint.keymap import to_checkpoint_key
+from lisa_tool.lisa.checkpoint.weights import empty, iter_clip_weights, iter_weights, read_sizes, set_weight
 from lisa_tool.lisa.clip import clip_module_key
 from lisa_tool.lisa.config import read_config_json
-from lisa_tool.lisa.convert import convert_checkpoint, convert_clip
-from lisa_tool.lisa.keymap import to_checkpoint_key
 from lisa_tool.lisa.model import LisaModel
-from lisa_tool.lisa.weights import empty, iter_clip_weights, iter_weights, read_sizes, set_weight
-from tests.lisa.checkpoints import BIN, CLIP, NANO, Waiting, copy_of, edit_json, recorded_state, torch
+from tests.lisa.checkpoint.checkpoints import (
+    BIN,
+    CLIP,
+    NANO,
+    Waiting,
+    copy_of,
+    edit_json,
+    recorded_state,
+    torch,
+)
 
 
 @pytest.fixture(scope="module")

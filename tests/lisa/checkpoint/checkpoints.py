@@ -17,7 +17,7 @@ from lisa_tool.errors import Cancelled
 
 torch = pytest.importorskip("torch", reason="needs the extra: pip install 'lisa-tool[lisa]'")
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 NANO = GOLDEN / "nano" / "checkpoint"
 CLIP = GOLDEN / "clip-vit-tiny-patch14"
 BIN = "pytorch_model.bin"

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from lisa_tool.errors import CheckpointNotFound
+from lisa_tool.lisa.checkpoint.files import has, inside, weight_files
+from lisa_tool.lisa.checkpoint.kinds import refuse_other_kinds
+from lisa_tool.lisa.checkpoint.library import CONFIG, Library
+from lisa_tool.lisa.checkpoint.manifest import MANIFEST, Manifest, as_downloaded, read_manifest, verify_once
+from lisa_tool.lisa.checkpoint.work import Part, Work
 from lisa_tool.lisa.config import read_config_json
-from lisa_tool.lisa.files import has, inside, weight_files
-from lisa_tool.lisa.kinds import refuse_other_kinds
-from lisa_tool.lisa.library import CONFIG, Library
-from lisa_tool.lisa.manifest import MANIFEST, Manifest, as_downloaded, read_manifest, verify_once
-from lisa_tool.lisa.work import Part, Work
 
 TOKENIZER = "tokenizer.model"
 
@@ -74,7 +74,7 @@ def find_checkpoint(name: str, library: Library, *, revision: str | None = None,
 
     Raises as `open_checkpoint` and `Library.find` do.
     """
-    from lisa_tool.lisa.hub import HUB_NAME
+    from lisa_tool.lisa.checkpoint.hub import HUB_NAME
 
     folder = os.path.expanduser(name)
     if os.path.isdir(folder):
@@ -107,7 +107,7 @@ def convert_found(
 
     Raises as `convert_checkpoint` does.
     """
-    from lisa_tool.lisa.convert import convert_checkpoint
+    from lisa_tool.lisa.checkpoint.convert import convert_checkpoint
 
     if target is None:
         if found.manifest:

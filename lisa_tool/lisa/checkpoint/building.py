@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lisa_tool.errors import LisaError, OutputFull, OutputNotWritable
-from lisa_tool.lisa.work import Work
+from lisa_tool.lisa.checkpoint.work import Work
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 

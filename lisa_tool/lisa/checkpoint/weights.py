@@ -19,14 +19,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lisa_tool.errors import CheckpointInvalid, WeightsCorrupt
+from lisa_tool.lisa.checkpoint.expected import Tensors, check_clip, check_lisa
+from lisa_tool.lisa.checkpoint.files import DOWNLOAD_AGAIN, WeightFiles, inside, weight_files
+from lisa_tool.lisa.checkpoint.keymap import to_module_key
+from lisa_tool.lisa.checkpoint.library import CONFIG
+from lisa_tool.lisa.checkpoint.manifest import read_manifest
+from lisa_tool.lisa.checkpoint.safetensors_header import read_header
+from lisa_tool.lisa.checkpoint.work import ByteCount, Work
 from lisa_tool.lisa.config import LisaConfig, read_config_json
-from lisa_tool.lisa.expected import Tensors, check_clip, check_lisa
-from lisa_tool.lisa.files import DOWNLOAD_AGAIN, WeightFiles, inside, weight_files
-from lisa_tool.lisa.keymap import to_module_key
-from lisa_tool.lisa.library import CONFIG
-from lisa_tool.lisa.manifest import read_manifest
-from lisa_tool.lisa.safetensors_header import read_header
-from lisa_tool.lisa.work import ByteCount, Work
 
 M = TypeVar("M", bound=nn.Module)
 

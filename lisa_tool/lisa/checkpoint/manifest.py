@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from lisa_tool.errors import CheckpointInvalid, WeightsCorrupt
+from lisa_tool.lisa.checkpoint.files import DOWNLOAD_AGAIN, has, inside, recorded_sha256
+from lisa_tool.lisa.checkpoint.work import ByteCount, Work
 from lisa_tool.lisa.config import MAX_JSON_BYTES
-from lisa_tool.lisa.files import DOWNLOAD_AGAIN, has, inside, recorded_sha256
-from lisa_tool.lisa.work import ByteCount, Work
 
 MANIFEST = "manifest.json"
 GET_AGAIN = "Remove what holds the file, then download or convert the checkpoint again."

@@ -13,11 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from lisa_tool.errors import Cancelled, CheckpointInvalid, OutputFull, OutputNotWritable, WeightsCorrupt
-from lisa_tool.lisa.building import alone
-from lisa_tool.lisa.convert import convert_checkpoint, convert_clip
-from lisa_tool.lisa.manifest import read_manifest, sha256_of, verify
-from lisa_tool.lisa.work import ByteCount
-from tests.lisa.checkpoints import (
+from lisa_tool.lisa.checkpoint.building import alone
+from lisa_tool.lisa.checkpoint.convert import convert_checkpoint, convert_clip
+from lisa_tool.lisa.checkpoint.manifest import read_manifest, sha256_of, verify
+from lisa_tool.lisa.checkpoint.work import ByteCount
+from tests.lisa.checkpoint.checkpoints import (
     BIN,
     CLIP,
     NANO,

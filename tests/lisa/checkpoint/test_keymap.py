@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lisa_tool.lisa.keymap import to_checkpoint_key, to_module_key
-from tests.lisa.checkpoints import GOLDEN
+from lisa_tool.lisa.checkpoint.keymap import to_checkpoint_key, to_module_key
+from tests.lisa.checkpoint.checkpoints import GOLDEN
 
 
 @pytest.mark.parametrize(

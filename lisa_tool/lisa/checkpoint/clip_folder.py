@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lisa_tool.errors import CheckpointInvalid, CheckpointNotFound
-from lisa_tool.lisa.checkpoint import Checkpoint
-from lisa_tool.lisa.files import PLAIN_NAME, has, weight_files
-from lisa_tool.lisa.library import CONFIG, Library
-from lisa_tool.lisa.manifest import MANIFEST, as_downloaded, read_manifest, verify_once
-from lisa_tool.lisa.work import Part, Work
+from lisa_tool.lisa.checkpoint.files import PLAIN_NAME, has, weight_files
+from lisa_tool.lisa.checkpoint.find import Checkpoint
+from lisa_tool.lisa.checkpoint.library import CONFIG, Library
+from lisa_tool.lisa.checkpoint.manifest import MANIFEST, as_downloaded, read_manifest, verify_once
+from lisa_tool.lisa.checkpoint.work import Part, Work
 
 HOW_TO_GIVE = "Download it on another machine and name its folder: LISA_CLIP_PATH."
 
@@ -27,7 +27,7 @@ def ready_clip(checkpoint: Checkpoint, clip_path: Path | None, library: Library,
     """
     folder, name, revision = _find(checkpoint, clip_path, library, Part(work, 0.0, 0.5))
     if weight_files(folder).pickled:
-        from lisa_tool.lisa.convert import convert_clip
+        from lisa_tool.lisa.checkpoint.convert import convert_clip
 
         target = library.home_of(folder, name, revision)
         if not has(target, MANIFEST):
@@ -55,7 +55,7 @@ def _find(
     for folder in (home, *home.parents[:2]):
         if has(folder / last, CONFIG):
             return folder / last, last, None
-    from lisa_tool.lisa.hub import HUB_NAME
+    from lisa_tool.lisa.checkpoint.hub import HUB_NAME
 
     if not HUB_NAME.fullmatch(name):
         raise CheckpointNotFound(f"the checkpoint needs the CLIP {name!r}, which is not here", HOW_TO_GIVE)

@@ -27,7 +27,7 @@ _LFS_POINTER = b"version https://git-lfs"
 class WeightFiles:
     """Where the weights of a checkpoint lie.
 
-    pickled: the files are torch's `.bin`, which only `lisa_tool.lisa.convert` reads; else safetensors.
+    pickled: the files are torch's `.bin`, which only `convert` reads; else safetensors.
     index: tensor -> file name; None when one file holds all.
     """
 

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from lisa_tool.errors import CheckpointNotFound, WeightsCorrupt
+from lisa_tool.lisa.checkpoint.files import has, inside
+from lisa_tool.lisa.checkpoint.manifest import MANIFEST
+from lisa_tool.lisa.checkpoint.work import Part, Work
 from lisa_tool.lisa.config import read_config_json
-from lisa_tool.lisa.files import has, inside
-from lisa_tool.lisa.manifest import MANIFEST
-from lisa_tool.lisa.work import Part, Work
 
 CONFIG = "config.json"
 
@@ -84,7 +84,7 @@ class Library:
 
         Raises CheckpointNotFound, DownloadFailed, OutputFull, OutputNotWritable, and what these raise.
         """
-        from lisa_tool.lisa import hub
+        from lisa_tool.lisa.checkpoint import hub
 
         revision = revision or self._pinned(name)
         if revision and hub.COMMIT.fullmatch(revision) and (here := self._here(name, revision, check)):
@@ -109,7 +109,7 @@ class Library:
 
     def _here(self, name: str, revision: str, check: Callable[[Path], object]) -> Found | None:
         """The converted form of a commit, or its download when that is whole."""
-        from lisa_tool.lisa import hub
+        from lisa_tool.lisa.checkpoint import hub
 
         converted = self._home(name) / revision
         if has(converted, MANIFEST):

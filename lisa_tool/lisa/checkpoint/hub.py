@@ -37,9 +37,9 @@ from lisa_tool.errors import (
     OutputFull,
     OutputNotWritable,
 )
-from lisa_tool.lisa.building import DISK_FULL
-from lisa_tool.lisa.files import PLAIN_NAME
-from lisa_tool.lisa.work import Work
+from lisa_tool.lisa.checkpoint.building import DISK_FULL
+from lisa_tool.lisa.checkpoint.files import PLAIN_NAME
+from lisa_tool.lisa.checkpoint.work import Work
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")

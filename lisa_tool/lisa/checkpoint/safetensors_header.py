@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lisa_tool.errors import WeightsCorrupt
-from lisa_tool.lisa.files import DOWNLOAD_AGAIN
+from lisa_tool.lisa.checkpoint.files import DOWNLOAD_AGAIN
 
 MAX_HEADER_BYTES = 16 * 2**20
 """The largest header that is read; a LISA 13B in one file has 130 kB."""

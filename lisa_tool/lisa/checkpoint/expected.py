@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from lisa_tool.errors import CheckpointInvalid
+from lisa_tool.lisa.checkpoint.files import some
+from lisa_tool.lisa.checkpoint.keymap import to_module_key
+from lisa_tool.lisa.checkpoint.safetensors_header import TensorInfo
 from lisa_tool.lisa.clip_sizes import ClipSizes, clip_sizes
 from lisa_tool.lisa.config import LisaConfig, Shapes, lisa_config
-from lisa_tool.lisa.files import some
-from lisa_tool.lisa.keymap import to_module_key
-from lisa_tool.lisa.safetensors_header import TensorInfo
 from lisa_tool.lisa.tensors import checkpoint_shapes
 
 FLOATS = frozenset({"F32", "F16", "BF16"})

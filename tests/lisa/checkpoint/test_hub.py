@@ -18,11 +18,11 @@ from lisa_tool.errors import (
     OutputFull,
     WeightsCorrupt,
 )
-from lisa_tool.lisa.checkpoint import Checkpoint, find_checkpoint, ready_checkpoint
-from lisa_tool.lisa.clip_folder import ready_clip
-from lisa_tool.lisa.library import Library
-from tests.lisa.checkpoints import BIN, CLIP, NANO, Waiting, flip_a_bit
-from tests.lisa.fake_hub import FakeHub, serve
+from lisa_tool.lisa.checkpoint.clip_folder import ready_clip
+from lisa_tool.lisa.checkpoint.find import Checkpoint, find_checkpoint, ready_checkpoint
+from lisa_tool.lisa.checkpoint.library import Library
+from tests.lisa.checkpoint.checkpoints import BIN, CLIP, NANO, Waiting, flip_a_bit
+from tests.lisa.checkpoint.fake_hub import FakeHub, serve
 
 NAME = "xinlai/LISA-nano"
 FIRST, SECOND = "a" * 40, "b" * 40
