@@ -41,7 +41,7 @@ clean:  ## remove what make made
 
 # .venv/demo and .venv/dev are empty files that say what has been installed.
 NEEDS_demo = -e '.[lite]'
-NEEDS_dev = -e '.[lite,mcp,urls]' --group test --group check --group build
+NEEDS_dev = -e '.[lite,urls,lisa,quant,mcp]' --group test --group check --group build
 PIP = .venv/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 
 .venv/demo .venv/dev: pyproject.toml packages/lisa-tool-lite/pyproject.toml constraints.txt
