@@ -31,14 +31,17 @@ bench: eval       ## the same as eval
 build: .venv/dev  ## the wheels of both distributions, in dist/
 	rm -rf dist && .venv/bin/python -m build -nw -o dist packages/lisa-tool-lite && .venv/bin/python -m build -nw -o dist .
 
+bundle: build     ## the bundle for Claude Desktop, in dist/; needs mcpb (npm install -g @anthropic-ai/mcpb)
+	bash .ci/bundle dist dist/lisa.mcpb
+
 clean:  ## remove what make made
 	rm -rf .venv dist lisa-results .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help demo test check eval bench build clean
+.PHONY: help demo test check eval bench build bundle clean
 
 # .venv/demo and .venv/dev are empty files that say what has been installed.
 NEEDS_demo = -e '.[lite]'
-NEEDS_dev = -e '.[lite,urls,lisa,quant]' --group test --group check --group build
+NEEDS_dev = -e '.[lite,urls,lisa,quant,mcp]' --group test --group check --group build
 PIP = .venv/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 
 .venv/demo .venv/dev: pyproject.toml packages/lisa-tool-lite/pyproject.toml constraints.txt

@@ -9,7 +9,14 @@ from pathlib import Path
 WANTED = {
     "lisa_tool": (
         4_000_000,
-        ["py.typed", "eval/lite_cases.json", "eval/lite_regions.json", "eval/photos/coffee.jpg"],
+        [
+            "py.typed",
+            "mcp/icon.png",
+            "mcp_server.py",
+            "eval/lite_cases.json",
+            "eval/lite_regions.json",
+            "eval/photos/coffee.jpg",
+        ],
         ["lite/knowledge/*.txt", "eval/photos/*.jpg"],
     ),
     "lisa_tool_lite": (100_000_000, ["py.typed", "manifest.json"], ["weights/*.onnx"]),

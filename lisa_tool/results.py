@@ -184,8 +184,8 @@ class Segmentation(_Frozen):
         image, model = self.image, clean_text(self.model.name, 60)
         return [
             f"Outcome: {self.outcome}. Image {image.width}x{image.height} px.",
-            f"Answer (by model {model}): {clean_text(self.answer, prose)}",
-            *([f"Why: {clean_text(self.reasoning, prose)}"] if self.reasoning else []),
+            f"Answer (by model {model}): {_quoted(self.answer, prose)}",
+            *([f"Why: {_quoted(self.reasoning, prose)}"] if self.reasoning else []),
             *files,
             *(f"Warning: {clean_text(warning, max(60, prose // 2))}" for warning in self.warnings[:2]),
             *(
@@ -202,7 +202,7 @@ class Segmentation(_Frozen):
             if b := mask.box:
                 where = f"box x={b.x} y={b.y} w={b.width} h={b.height} px, area {mask.area_px} px"
                 where += f" ({_percent(mask.area_fraction)} of the image), {mask.position}"
-            label = f" {mask.label}" if mask.label else ""
+            label = f" {_quoted(mask.label)}" if mask.label else ""
             lines.append(f"Mask {index}{label}: {where}. File: {_one_line(mask.path)}")
         if self.overlay_path:
             lines.append(f"Overlay to look at: {_one_line(self.overlay_path)}")
@@ -223,12 +223,17 @@ class Segmentation(_Frozen):
                 if b
                 else "empty"
             )
-            lines.append(f"{index} {mask.label}, {where}, {_file(mask.path, folder)}")
+            lines.append(f"{index} {_quoted(mask.label)}, {where}, {_file(mask.path, folder)}")
         if hidden := len(self.masks) - shown:
             lines.append(f"({hidden} more masks: see result {clean_text(self.result_id, 40)})")
         if self.overlay_path:
             lines.append(f"Overlay to look at: {_file(self.overlay_path, folder)}")
         return lines
+
+
+def _quoted(text: str, limit: int = 60) -> str:
+    """Words of a model between quotation marks that they cannot close: data, never an instruction."""
+    return json.dumps(clean_text(text, limit), ensure_ascii=False)
 
 
 def _percent(fraction: float) -> str:

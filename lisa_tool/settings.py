@@ -49,6 +49,10 @@ class Limits(BaseModel):
     max_scanned_files: int = Field(default=20_000, gt=0, description="files looked at for one listing")
     url_timeout_s: float = Field(default=10, gt=0, description="one download from start to end, seconds")
     url_max_redirects: int = Field(default=3, ge=0, description="redirects followed in one download")
+    max_inline_bytes: int = Field(
+        default=2 * MIB, gt=0, description="one image in a data: URI given to the MCP server"
+    )
+    max_request_bytes: int = Field(default=4 * MIB, gt=0, description="one HTTP request to the MCP server")
     deadline_s: float = Field(default=120, gt=0, description="one call from arrival to answer, seconds")
     max_waiting: int = Field(default=8, ge=0, description="callers waiting for the model")
     cache_bytes: int = Field(default=256 * MIB, ge=0, description="image embeddings kept in memory")

@@ -134,7 +134,7 @@ def test_an_empty_mask_among_masks_is_kept_and_called_empty(settings: Settings) 
         0.0,
     )
     assert not read_mask(result.masks[1].path).any()
-    assert "Mask 2 red thing: empty." in result.to_text()
+    assert 'Mask 2 "red thing": empty.' in result.to_text()
 
 
 def test_only_empty_masks_are_never_passed_off_as_found(settings: Settings) -> None:

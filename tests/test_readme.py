@@ -129,7 +129,7 @@ def test_every_kind_of_command_in_it_is_known() -> None:
     programs = {
         shlex.split(line)[0] for block in blocks() if block.language == "bash" for line in block.lines
     }
-    assert programs == {"lisa-tool", "make", "pip"}
+    assert programs == {"claude", "lisa-mcp", "lisa-tool", "make", "pip"}
 
 
 def test_every_checkpoint_in_it_is_a_published_one() -> None:

@@ -76,7 +76,7 @@ def add_allow(parser: Parser) -> None:
     )
 
 
-def add_model(parser: Parser) -> None:
+def add_model(parser: argparse.ArgumentParser) -> None:
     """Add `--model`, `--precision` and `--device`."""
     parser.add_argument(
         "--model",

@@ -14,6 +14,7 @@ from lisa_tool.images.naming import shown
 _SCHEMES = ("sandbox:", "attachment:", "blob:", "cid:")
 _SANDBOX_PATH = re.compile(
     r"/mnt/(user-data|data|outputs|file_upload)/|/home/(oai|claude|sandbox)/|/tmp/(inputs|outputs)/"
+    r"|/sessions/[^/]+/mnt/"
 )
 _FILE_ID = re.compile(r"file-[A-Za-z0-9]{6,}|file-service://.*|file_[0-9a-f]{16,}|file_[A-Za-z0-9]{20,}")
 

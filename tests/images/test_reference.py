@@ -190,6 +190,7 @@ def test_a_blank_reference_is_refused(settings: Settings, reference: str) -> Non
 
 SANDBOX = [
     "/mnt/user-data/uploads/cat.png",
+    "/sessions/brave-fox/mnt/uploads/cat.png",
     "/mnt/data/cat.png",
     "sandbox:/mnt/data/cat.png",
     "file:///mnt/data/cat.png",

@@ -1,0 +1,15 @@
+"""The front door of the MCP server: `mcp dev mcp_server.py`, or `python mcp_server.py --allow ~/Pictures`.
+
+The same as the command `lisa-mcp`; the rooms behind it are in lisa_tool/mcp/. `mcp` is what `mcp run` and
+`mcp dev` look for; it takes its settings from the environment.
+"""
+
+import sys
+
+from lisa_tool.mcp.app import build_server
+from lisa_tool.mcp.main import main, server_settings
+
+if __name__ == "__main__":
+    sys.exit(main())
+else:
+    mcp = build_server(server_settings())
