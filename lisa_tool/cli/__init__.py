@@ -46,6 +46,8 @@ Examples
   lisa-tool images ~/Pictures --limit 10
   lisa-tool convert xinlai/LISA-7B-v1
   lisa-tool doctor
+  lisa-tool eval lite
+  lisa-tool bench
 
 Commands (lisa-tool COMMAND --help tells more)
 {_COMMAND_LINES}
