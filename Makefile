@@ -42,7 +42,7 @@ clean:  ## remove what make made
 
 # .venv/demo and .venv/dev are empty files that say what has been installed.
 NEEDS_demo = -e '.[lite]'
-NEEDS_dev = -e '.[langchain-agent,lite,mcp,urls]' -e packages/langchain-lisa --group test --group check --group build
+NEEDS_dev = -e '.[langchain-agent,lite,urls,lisa,quant,mcp]' -e packages/langchain-lisa --group test --group check --group build
 PIP = .venv/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 
 .venv/demo .venv/dev: pyproject.toml packages/lisa-tool-lite/pyproject.toml packages/langchain-lisa/pyproject.toml constraints.txt

@@ -31,6 +31,7 @@
         ├── DeadlineExceeded      the time given ran out
         ├── Cancelled             the caller cancelled
         ├── OutOfMemory           the answer did not fit in memory
+        ├── NotFinite             the model's numbers overflowed
         └── InternalError         a bug; details are in the log under an id
 
     try:
@@ -289,6 +290,13 @@ class OutOfMemory(CallError):
     code = "out_of_memory"
     retryable = True
     default_hint = "Send a smaller image, or close other programs."
+
+
+class NotFinite(CallError):
+    """The model's numbers overflowed."""
+
+    code = "not_finite"
+    default_hint = "Load the model in another precision: bf16 or fp32 (LISA_PRECISION)."
 
 
 class InternalError(CallError):

@@ -62,7 +62,10 @@ class PredictedMask:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a backend answers. `said` is its own text for the history, where that is not `answer`."""
+    """What a backend answers.
+
+    asked, said: the turn as it goes into the history, where that is not the question and `answer`.
+    """
 
     outcome: Outcome
     answer: str
@@ -70,6 +73,7 @@ class Prediction:
     masks: tuple[PredictedMask, ...]
     evidence: Evidence
     warnings: tuple[str, ...] = ()
+    asked: str | None = None
     said: str | None = None
 
 
@@ -155,8 +159,8 @@ class LocalSegmenter:
                 prediction = self._backend.predict(image, question, call)
             with self.store.new_result() as folder:
                 result = self._write(folder, image, question, prediction, call)
-            said = prediction.answer if prediction.said is None else prediction.said
-            self._conversations.add(conversation.id, reference, image.info.sha256, Turn(text, said))
+            turn = Turn(prediction.asked or text, prediction.said or prediction.answer)
+            self._conversations.add(conversation.id, reference, image.info.sha256, turn)
         call.tell("done", 1.0)
         return result
 

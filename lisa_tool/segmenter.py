@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
@@ -11,6 +13,8 @@ from lisa_tool.errors import UnknownModel
 from lisa_tool.images import ImageReference
 from lisa_tool.results import ModelInfo, Segmentation
 from lisa_tool.settings import Mode, Settings, load_settings
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @runtime_checkable
@@ -61,6 +65,11 @@ class Segmenter(Protocol):
     ) -> None: ...
 
 
+def names_a_checkpoint(model: str) -> bool:
+    """Whether a model's name is that of a LISA checkpoint: a folder, or `owner/name` on the hub."""
+    return _HUB_NAME.fullmatch(model) is not None or os.path.isdir(os.path.expanduser(model))
+
+
 def open_segmenter(settings: Settings | None = None) -> Segmenter:
     """Open the backend that `settings.model` names; the model itself is loaded by the first question.
 
@@ -71,4 +80,8 @@ def open_segmenter(settings: Settings | None = None) -> Segmenter:
         from lisa_tool.lite import open_lite
 
         return open_lite(settings)
+    if names_a_checkpoint(settings.model):
+        from lisa_tool.lisa import open_lisa
+
+        return open_lisa(settings)
     raise UnknownModel(f"no backend is called {settings.model!r}")

@@ -64,13 +64,17 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def lite_cli(lite: LocalSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`lisa-tool segment` meets a model that is loaded already; everything around the model is its own."""
+    """`lisa-tool segment` and `chat` meet lite loaded already; everything around the model is their own."""
 
     from lisa_tool.pipeline import LocalSegmenter
+    from lisa_tool.segmenter import Segmenter, open_segmenter
 
-    def open_shared(settings: Settings) -> LocalSegmenter:
+    def open_shared(settings: Settings) -> Segmenter:
+        if settings.model != "lite":
+            return open_segmenter(settings)
         shared = LocalSegmenter(lite._backend, settings)
         monkeypatch.setattr(shared, "close", lambda: None)
         return shared
 
-    monkeypatch.setattr("lisa_tool.cli.segment.open_segmenter", open_shared)
+    for command in ("segment", "chat"):
+        monkeypatch.setattr(f"lisa_tool.cli.{command}.open_segmenter", open_shared)

@@ -20,7 +20,7 @@ PUBLIC = {
     "CheckpointNotFound", "CheckpointUnsupported", "ConversationNotFound", "DeadlineExceeded",
     "DownloadFailed", "Evidence", "ImageError", "ImageInfo", "ImageNotFound", "ImageShapeUnsupported",
     "ImageTooLarge", "ImageUnreadable", "InternalError", "InvalidQuery", "Limits", "LisaError", "Mask",
-    "MissingExtra", "ModelInfo", "ModelTooLarge", "OutOfMemory", "OutputError", "OutputFull",
+    "MissingExtra", "ModelInfo", "ModelTooLarge", "NotFinite", "OutOfMemory", "OutputError", "OutputFull",
     "OutputNotWritable", "PathNotAllowed", "Point", "Progress", "ResultNotFound", "Segmentation",
     "Segmenter", "ServerBusy", "Settings", "Timings", "UnknownModel", "UnsafeWeights", "UrlFetchFailed",
     "UrlNotAllowed", "WeightsCorrupt", "__version__", "list_images", "load_settings", "open_segmenter",

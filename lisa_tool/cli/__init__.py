@@ -16,16 +16,19 @@ import sys
 import lisa_tool
 from lisa_tool.cli.arguments import Shown, UsageError, wants_json
 from lisa_tool.cli.exit_codes import MEANINGS
-from lisa_tool.cli.output import Reply, error_reply, show
+from lisa_tool.cli.output import Reply, Unwritable, error_reply, show
 from lisa_tool.errors import Cancelled, InternalError, LisaError, OutOfMemory
 
 logger = logging.getLogger(__name__)
 
 COMMANDS = {
     "segment": "answer a question about an image with masks",
+    "chat": "ask about one image, question after question",
     "images": "list the images that can be read, newest first",
     "doctor": "what is installed, what works, what this machine can run; a self-test",
-    "eval": "measure the embedded default on known photos: lisa-tool eval lite|speed",
+    "convert": "make a LISA checkpoint ready for use, once: pickles to safetensors",
+    "eval": "measure lite on photos, compare LISA with the reference: eval lite|speed|parity|published",
+    "bench": "measure LISA against the reference's procedure, without a checkpoint: lisa-tool bench",
 }
 
 _COMMAND_LINES = "\n".join(f"  {name:<9} {what}" for name, what in COMMANDS.items())
@@ -39,8 +42,12 @@ Examples
   lisa-tool segment photo.jpg "what would you drink from?"
   lisa-tool segment photo.jpg the largest dog --out masks --json
   curl -s https://example.org/photo.jpg | lisa-tool segment - "what is dangerous here?"
+  lisa-tool chat photo.jpg
   lisa-tool images ~/Pictures --limit 10
+  lisa-tool convert xinlai/LISA-7B-v1
   lisa-tool doctor
+  lisa-tool eval lite
+  lisa-tool bench
 
 Commands (lisa-tool COMMAND --help tells more)
 {_COMMAND_LINES}
@@ -57,7 +64,8 @@ Settings (an option wins over an environment variable, that over the config file
   LISA_LIMITS__*   every bound, such as LISA_LIMITS__DEADLINE_S=60; `lisa-tool doctor` lists them
   LISA_CONFIG      the config file; ~/.lisa-tool/config.toml when not set
 
-With --json standard output holds exactly one JSON document whatever happens; for an error it is
+With --json standard output holds exactly one JSON document whatever happens (`chat`: one for each line it
+is given); for an error it is
 {{"error": {{"code": ..., "message": ..., "hint": ..., "retryable": ...}}}}."""
 
 
@@ -70,6 +78,8 @@ def main(argv: list[str] | None = None) -> int:
         answer = _run(words)
     except Shown as shown:
         answer = shown.reply
+    except Unwritable as e:  # whoever read the output is gone, before all of it was written
+        answer = error_reply(e.error) if e.error else Reply(None, "", 1)
     except LisaError as e:
         answer = error_reply(e)
     except KeyboardInterrupt:
@@ -96,7 +106,8 @@ def _run(words: list[str]) -> Reply:
     command = importlib.import_module(f"lisa_tool.cli.{name}")
     args = command.parser().parse_intermixed_args(rest)
     # Whatever a library prints is not part of the document.
-    with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():
+    guarded = args.json and not hasattr(command, "WRITES_ITSELF")
+    with contextlib.redirect_stdout(sys.stderr) if guarded else contextlib.nullcontext():
         reply: Reply = command.run(args)
     return reply
 

@@ -16,14 +16,14 @@ def answer_text(result: Segmentation, width: int | None = None) -> str:
     """
     width = min(100, width or shutil.get_terminal_size().columns)
     lines = [
-        *_wrap(f"{result.outcome}: ", result.answer, width),
-        *(_wrap("  why: ", result.reasoning, width) if result.reasoning else []),
+        *wrapped(f"{result.outcome}: ", result.answer, width),
+        *(wrapped("  why: ", result.reasoning, width) if result.reasoning else []),
         *_mask_lines(result.masks, width),
         *([f"  overlay: {printable(result.overlay_path)}"] if result.overlay_path else []),
         *(
             line
             for note in (*result.image.notes, *result.warnings)
-            for line in _wrap("  note: ", note, width)
+            for line in wrapped("  note: ", note, width)
         ),
         f"  {_summary(result)}",
         *([f"  to go on: --conv {result.conversation_id}"] if result.conversation_id else []),
@@ -31,7 +31,8 @@ def answer_text(result: Segmentation, width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def _wrap(heading: str, text: str, width: int) -> list[str]:
+def wrapped(heading: str, text: str, width: int) -> list[str]:
+    """The lines of a heading and a text that someone else wrote, at most `width` long where words allow."""
     indent = " " * len(heading) if heading.startswith(" ") else "  "
     return textwrap.wrap(
         heading + printable(text),

@@ -24,8 +24,9 @@ def cancel_on_ctrl_c() -> Iterator[threading.Event]:
         cancel.set()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if sys.stderr is not None and sys.stderr.isatty():
-            with contextlib.suppress(OSError):  # not print: this signal may have interrupted one
-                os.write(2, b"\r\x1b[2Kstopping; Ctrl-C again ends at once\n")
+            # Not print: this signal may have interrupted one. The line may hold an answer, so it stays.
+            with contextlib.suppress(OSError):
+                os.write(2, b"\nstopping; Ctrl-C again ends at once\n")
 
     before = signal.signal(signal.SIGINT, stop)
     try:

@@ -22,6 +22,12 @@ def also_allow(folder: Path | None, settings: Settings) -> Settings:
 
 def folder_of(reference: str) -> Path | None:
     """The folder of the file that a path or `file://` reference names; None for what is no file."""
+    path = file_of(reference)
+    return None if path is None else path.parent
+
+
+def file_of(reference: str) -> Path | None:
+    """The absolute path that a path or `file://` reference names; None for what is no file."""
     text = reference.strip()
     scheme = text[:8].lower()
     if text == "-" or scheme.startswith(_NOT_PATHS):
@@ -29,6 +35,6 @@ def folder_of(reference: str) -> Path | None:
     if scheme.startswith("file:"):
         text = unquote(text[len("file:") :].removeprefix("//localhost").removeprefix("//"))
     try:
-        return Path(text).expanduser().parent.absolute()
+        return Path(text).expanduser().absolute()
     except (ValueError, RuntimeError):  # no path at all: what is wrong with it is said where it is read
         return None

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from lisa_tool.cli.answer import answer_text
-from lisa_tool.cli.arguments import Parser, UsageError, add_allow, add_model, positive_seconds
+from lisa_tool.cli.arguments import Parser, UsageError
+from lisa_tool.cli.asking import add_asking, settings_of
 from lisa_tool.cli.interrupt import cancel_on_ctrl_c
 from lisa_tool.cli.named_folder import also_allow, folder_of
 from lisa_tool.cli.output import Reply
 from lisa_tool.cli.progress import ProgressLine
 from lisa_tool.errors import ImageTooLarge
 from lisa_tool.segmenter import open_segmenter
-from lisa_tool.settings import load_settings
 
 EPILOG = """\
 examples:
@@ -33,38 +32,13 @@ def parser() -> Parser:
         "image", metavar="IMAGE", help="path, file://, data: or https:// reference, or - for standard input"
     )
     it.add_argument("query", metavar="QUERY", nargs="+", help="the question in plain words, quoted or not")
-    it.add_argument("--out", metavar="DIR", type=Path, help="where the result folder goes (LISA_OUTPUT_DIR)")
-    it.add_argument("--conv", metavar="CONVERSATION", help="go on with the conversation of an earlier answer")
-    add_model(it)
-    it.add_argument(
-        "--mask-only",
-        action="store_const",
-        const="mask_only",
-        help="a mask without words: the shortest way to it (LISA_ANSWER_MODE)",
-    )
-    add_allow(it)
-    it.add_argument(
-        "--open-url-hosts",
-        metavar="HOST[,HOST...]",
-        help="hosts that an https:// image may come from; '*' is any public host (LISA_URL_HOSTS)",
-    )
-    it.add_argument("--deadline", metavar="SECONDS", type=positive_seconds, help="give up after this time")
+    add_asking(it)
     return it
 
 
 def run(args: argparse.Namespace) -> Reply:
     """Answer; raises LisaError."""
-    settings = also_allow(
-        folder_of(args.image),
-        load_settings(
-            model=args.model,
-            precision=args.precision,
-            device=args.device,
-            output_dir=args.out,
-            roots=args.allow,
-            url_hosts=args.open_url_hosts,
-        ),
-    )
+    settings = also_allow(folder_of(args.image), settings_of(args))
     image = _read_stdin(settings.limits.max_file_bytes) if args.image == "-" else args.image
     with (
         cancel_on_ctrl_c() as cancel,

@@ -6,6 +6,7 @@ Every loop that can take longer than a moment calls `check()`; every stage of wo
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +67,16 @@ class Call:
     def remaining_s(self) -> float:
         """Seconds until the deadline, at least 0."""
         return max(0.0, self.deadline - _now())
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Work that the deadline does not count: loading a model, which the next caller has for nothing."""
+        before, self.deadline = self.deadline, math.inf
+        started = _now()
+        try:
+            yield
+        finally:
+            self.deadline = before + _now() - started
 
     def check(self) -> None:
         """Raise Cancelled or DeadlineExceeded when this call should stop."""

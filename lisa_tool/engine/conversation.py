@@ -30,7 +30,7 @@ _MAX_FILE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Turn:
-    """One question that was answered. `answer` is the model's own text, as it goes back to the model."""
+    """One question that was answered, both as they go back to the model."""
 
     query: str
     answer: str

@@ -7,6 +7,8 @@ epsilons from config.json. Reading a config builds nothing and imports no torch.
 from __future__ import annotations
 
 import json
+import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from lisa_tool.errors import CheckpointInvalid, CheckpointUnsupported
 Shapes = Mapping[str, tuple[int, ...]]
 """Checkpoint key -> shape of its tensor."""
 
+MAX_JSON_BYTES = 16 * 2**20
+"""The largest JSON file of a checkpoint that is read; real ones stay below 3 MiB."""
+
 SAM = "model.visual_model."
 _ENCODER = f"{SAM}image_encoder."
 _DECODER = f"{SAM}mask_decoder."
@@ -24,7 +29,7 @@ _DECODER = f"{SAM}mask_decoder."
 
 @dataclass(frozen=True)
 class LlamaSizes:
-    """The language model. Every layer has full attention: `n_kv_heads` equals `n_heads` in all LISA models."""
+    """The language model. In all LISA models attention is full: `n_kv_heads` equals `n_heads`."""
 
     vocab_size: int
     hidden_size: int
@@ -75,11 +80,18 @@ class LisaConfig:
 
 
 def read_config_json(path: Path) -> dict[str, Any]:
-    """config.json as a mapping. Raises CheckpointInvalid."""
+    """config.json, or another JSON file of the checkpoint, as a mapping. Raises CheckpointInvalid."""
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as e:
-        raise CheckpointInvalid(f"{path.name} of the checkpoint cannot be read: {e}") from e
+        with path.open("rb") as file:
+            data = file.read(MAX_JSON_BYTES + 1)
+    except OSError as e:
+        raise CheckpointInvalid(f"{path.name} of the checkpoint cannot be read: {e.strerror}") from e
+    if len(data) > MAX_JSON_BYTES:
+        raise CheckpointInvalid(f"{path.name} of the checkpoint is larger than {MAX_JSON_BYTES} bytes")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as e:
+        raise CheckpointInvalid(f"{path.name} of the checkpoint is not JSON: {e}") from e
     if not isinstance(value, dict):
         raise CheckpointInvalid(f"{path.name} of the checkpoint is not a JSON object")
     return value
@@ -88,22 +100,47 @@ def read_config_json(path: Path) -> dict[str, Any]:
 def lisa_config(config: Mapping[str, Any], shapes: Shapes) -> LisaConfig:
     """The sizes, from config.json and the shapes of all tensors.
 
-    Raises CheckpointInvalid where a tensor or a field that the sizes rest on is missing, CheckpointUnsupported
-    where the checkpoint wants something that is not built here.
+    Raises CheckpointInvalid where a tensor or a field that the sizes rest on is missing or the two disagree
+    (a whole layer that is missing shows nowhere else), CheckpointUnsupported where the checkpoint wants
+    something that is not built here.
     """
     if config.get("rope_scaling"):
-        raise CheckpointUnsupported(f"the checkpoint scales its positions: {config['rope_scaling']!r}")
+        raise CheckpointUnsupported(
+            f"the checkpoint scales its positions: {reprlib.repr(config['rope_scaling'])}"
+        )
     if config.get("mm_vision_select_feature", "patch") != "patch":
         raise CheckpointUnsupported("the checkpoint uses CLIP's class token")
-    return LisaConfig(
+    it = LisaConfig(
         llama=_llama_sizes(config, shapes),
         sam=_sam_sizes(shapes),
         clip_width=_shape(shapes, "model.mm_projector.weight", 2)[1],
         clip_layer=_number(config, "mm_vision_select_layer"),
         clip_name=str(config.get("mm_vision_tower") or config.get("vision_tower") or ""),
-        bos_token_id=int(config.get("bos_token_id", 1)),
-        eos_token_id=int(config.get("eos_token_id", 2)),
+        bos_token_id=_number(config, "bos_token_id", 1),
+        eos_token_id=_number(config, "eos_token_id", 2),
     )
+    _check_agreement(config, it)
+    return it
+
+
+def _check_agreement(config: Mapping[str, Any], it: LisaConfig) -> None:
+    in_tensors = {
+        "vocab_size": it.llama.vocab_size,
+        "hidden_size": it.llama.hidden_size,
+        "intermediate_size": it.llama.intermediate_size,
+        "num_hidden_layers": it.llama.n_layers,
+        "mm_hidden_size": it.clip_width,
+        "out_dim": it.sam.embed_width,
+    }
+    for field, size in in_tensors.items():
+        if config.get(field, size) != size:
+            raise CheckpointInvalid(
+                f"config.json has {field} = {reprlib.repr(config[field])}, the tensors have {size}"
+            )
+    if it.llama.n_heads < 1 or it.llama.hidden_size % it.llama.n_heads:
+        raise CheckpointInvalid(f"{it.llama.n_heads} heads do not divide a width of {it.llama.hidden_size}")
+    if it.sam.depth - 1 not in it.sam.global_blocks:
+        raise CheckpointInvalid("SAM's last block is not a global one: blocks are missing")
 
 
 def _llama_sizes(config: Mapping[str, Any], shapes: Shapes) -> LlamaSizes:
@@ -115,10 +152,10 @@ def _llama_sizes(config: Mapping[str, Any], shapes: Shapes) -> LlamaSizes:
         intermediate_size=_shape(shapes, "model.layers.0.mlp.gate_proj.weight", 2)[0],
         n_layers=_count(shapes, "model.layers."),
         n_heads=n_heads,
-        n_kv_heads=int(config.get("num_key_value_heads") or n_heads),
-        rms_norm_eps=float(config.get("rms_norm_eps", 1e-6)),
-        rope_theta=float(config.get("rope_theta") or 10_000.0),
-        max_positions=int(config.get("max_position_embeddings") or 2048),
+        n_kv_heads=_number(config, "num_key_value_heads", n_heads),
+        rms_norm_eps=_real(config, "rms_norm_eps", 1e-6),
+        rope_theta=_real(config, "rope_theta", 10_000.0),
+        max_positions=_number(config, "max_position_embeddings", 2048),
     )
 
 
@@ -172,8 +209,19 @@ def _count(shapes: Shapes, prefix: str) -> int:
     return len(numbers)
 
 
-def _number(config: Mapping[str, Any], field: str) -> int:
+def _number(config: Mapping[str, Any], field: str, default: int | None = None) -> int:
     value = config.get(field)
-    if not isinstance(value, int):
-        raise CheckpointInvalid(f"config.json has {field} = {value!r}, expected a whole number")
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise CheckpointInvalid(f"config.json has {field} = {reprlib.repr(value)}, expected a whole number")
     return value
+
+
+def _real(config: Mapping[str, Any], field: str, default: float) -> float:
+    value = config.get(field)
+    if value is None:
+        return default
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise CheckpointInvalid(f"config.json has {field} = {reprlib.repr(value)}, expected a number above 0")
+    return float(value)

@@ -112,11 +112,11 @@ def done(result: Segmentation, image_handle: str, preview: bytes | None) -> Call
 def listed(images: ImageList) -> CallToolResult:
     """The answer of list_images; the paths are quoted, for they may hold anything."""
     lines = [
-        f"{image.handle} {json.dumps(image.path, ensure_ascii=False)} {image.width}x{image.height} px, "
+        f"{image.handle} {_quoted(image.path)} {image.width}x{image.height} px, "
         f"{image.bytes} bytes, {image.modified}"
         for image in images.images
     ]
-    heading = f"{len(lines)} images, newest first." if lines else "No images."
+    heading = f"{len(lines)} found, newest first." if lines else "No images found."
     text = "\n".join([heading, *lines, f"Allowed folders: {_folders(images.folders)}"])
     return CallToolResult(content=[_text(text)], structured_content=images.model_dump(mode="json"))
 
@@ -152,6 +152,11 @@ def resource_uris(result: Segmentation) -> tuple[str, ...]:
     names = [f"mask_{index}.png" for index in range(len(result.masks))]
     names += ["overlay.jpg"] if result.overlay_path else []
     return tuple(f"lisa://results/{result.result_id}/{name}" for name in (*names, "result.json"))
+
+
+def _quoted(path: str) -> str:
+    """A path between quotation marks; escaped where it holds what could forge or reorder a line."""
+    return json.dumps(path, ensure_ascii=not path.isprintable())
 
 
 def _folders(folders: tuple[str, ...]) -> str:

@@ -69,7 +69,7 @@ def test_help_and_version_are_json_on_request(cli: CommandLine) -> None:
     [
         (["segmnt", "a.jpg", "the dog"], "Did you mean: lisa-tool segment"),
         (["photo.jpg", "the dog"], "lisa-tool segment photo.jpg QUERY"),
-        (["frobnicate"], "segment, images, doctor"),
+        (["frobnicate"], "segment, chat, images, doctor"),
         (["--json", "segment"], "Options come after it"),
         (["segment"], "usage: lisa-tool segment"),
         (["segment", "a.jpg"], "usage: lisa-tool segment"),

@@ -81,4 +81,4 @@ def test_a_repeat_that_is_no_count_is_a_usage_error(cli: CommandLine, repeat: st
     ran = cli("eval", "speed", "--repeat", repeat, "--json")
     assert (ran.code, ran.error["code"]) == (2, "usage")
     assert "whole number from 1" in ran.error["message"]
-    assert "lisa-tool eval lite|speed [options]" in ran.error["hint"]
+    assert "lisa-tool eval lite|speed|parity FOLDER" in ran.error["hint"]

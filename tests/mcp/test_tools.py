@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,17 @@ async def test_a_handle_stands_for_its_image(connect: Connect, photo: Path) -> N
         answer = data_of(await segment(client, image["handle"]))
         assert answer["image_handle"] == image["handle"]
     assert answer["result"]["image"]["source"] == str(photo)
+
+
+async def test_an_image_may_come_inside_the_call_and_its_handle_is_enough_afterwards(
+    connect: Connect, photo: Path
+) -> None:
+    uri = f"data:image/png;base64,{base64.b64encode(photo.read_bytes()).decode()}"
+    async with connect() as client:
+        first = data_of(await segment(client, uri))
+        again = data_of(await segment(client, first["image_handle"]))
+    assert uri not in json.dumps(first)
+    assert again["result"]["image"] == first["result"]["image"]
 
 
 async def test_a_finished_result_can_be_had_again(connect: Connect, photo: Path) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lisa_tool.cli.checks import machine
-from lisa_tool.cli.checks.machine import Gpu, Memory, output_folder, parse_gpus, parse_meminfo
+from lisa_tool.cli.checks.machine import Gpu, cores, gpus, output_folder, parse_gpus
+from lisa_tool.engine import machine
+from lisa_tool.engine.machine import Memory, parse_meminfo
 
 GIB = 2**30
 
@@ -53,16 +54,16 @@ def test_nvidia_smi_is_asked_and_may_fail(
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert len(machine.gpus()) == found
+    assert len(gpus()) == found
 
 
 def test_a_machine_without_nvidia_smi_has_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert machine.gpus() == []
+    assert gpus() == []
 
 
 def test_at_least_one_core_works() -> None:
-    assert machine.cores() >= 1
+    assert cores() >= 1
 
 
 def test_looking_at_the_output_folder_does_not_create_it(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What fine-tuning LISA needs: conversations with labels, and the loss."""
