@@ -39,7 +39,7 @@ def main(dist: Path) -> int:
         missing += [name for name in ("LICENSE", "NOTICE") if not any(path.name == name for path in names)]
         strange = [name for name in names if name.parts[0] != package and ".dist-info" not in name.parts[0]]
         size = wheel.stat().st_size
-        print(f"{wheel.name}: {size / 1e6:.1f} MB of at most {most / 1e6:.0f}, {len(names)} files")
+        print(f"{wheel.name}: {size / 1e6:.1f} MB of at most {most / 1e6:g}, {len(names)} files")
         for what, found in (("missing", missing), ("does not belong in it", strange)):
             problems += len(found)
             print(*(f"  {what}: {name}" for name in found), sep="\n", end="\n" if found else "")

@@ -36,6 +36,22 @@ def runner(name: str) -> Callable[..., Run]:
     return run
 
 
+@pytest.mark.skipif(not REQUIRED, reason="only where CI installs the group `frameworks`")
+@pytest.mark.parametrize(
+    "module",
+    [
+        "fastmcp",
+        "langchain",
+        "langchain_anthropic",
+        "langchain_google_genai",
+        "langchain_openai",
+        "langgraph",
+    ],
+)
+def test_what_other_tests_here_would_skip_without_is_installed(module: str) -> None:
+    assert importlib.util.find_spec(module)
+
+
 @pytest.fixture(params=FRAMEWORKS)
 def ask(request: pytest.FixtureRequest) -> Callable[..., Run]:
     """Runs each framework."""
