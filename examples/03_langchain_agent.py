@@ -19,7 +19,7 @@ from lisa_tool.integrations.langchain_middleware import LisaMiddleware
 
 PHOTOS = Path(lisa_tool.__file__).parent / "eval" / "photos"
 PHOTO = str(PHOTOS / "suits.jpg")
-REQUEST = f"In {PHOTO}: what would keep the sun off a head, and where would he keep his papers?"
+REQUEST = f"In {PHOTO}: cut out what would keep the sun off a head, and the man who wears it."
 
 
 def script() -> list[Any]:
@@ -28,8 +28,8 @@ def script() -> list[Any]:
     return [
         lambda seen: call("segment_image", image=PHOTO, query=question),
         lambda seen: call("view_result", result_id=seen[-1].artifact["result_id"]),
-        lambda seen: call("segment_image", query="where would he keep his wallet and papers?"),
-        lambda seen: AIMessage("The hat, and the bag in his hand. The masks are in the files above."),
+        lambda seen: call("segment_image", query="the man on the left"),
+        lambda seen: AIMessage("The hat, and the man on the left, who wears it: the masks are above."),
     ]
 
 
