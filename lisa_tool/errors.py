@@ -32,6 +32,7 @@
         ├── Cancelled             the caller cancelled
         ├── OutOfMemory           the answer did not fit in memory
         ├── NotFinite             the model's numbers overflowed
+        ├── DeviceFailed          the GPU is in a state that only a new process leaves
         └── InternalError         a bug; details are in the log under an id
 
     try:
@@ -297,6 +298,13 @@ class NotFinite(CallError):
 
     code = "not_finite"
     default_hint = "Load the model in another precision: bf16 or fp32 (LISA_PRECISION)."
+
+
+class DeviceFailed(CallError):
+    """The GPU is in a state that only a new process leaves."""
+
+    code = "device_failed"
+    default_hint = "Restart lisa-tool; when it comes back, look at the GPU's driver and memory."
 
 
 class InternalError(CallError):

@@ -65,6 +65,7 @@ class Prediction:
     """What a backend answers.
 
     asked, said: the turn as it goes into the history, where that is not the question and `answer`.
+    left_out: objects that were found and got no mask.
     """
 
     outcome: Outcome
@@ -75,6 +76,7 @@ class Prediction:
     warnings: tuple[str, ...] = ()
     asked: str | None = None
     said: str | None = None
+    left_out: int = 0
 
 
 class Backend(Protocol):
@@ -149,8 +151,11 @@ class LocalSegmenter:
         text = clean_query(query, self.settings.limits.max_query_chars)
         with self._queue.place():
             with call.stage("reading the image", 0.0):
-                reference = self._conversations.resume(conversation_id).reference(given)
+                conversation = self._conversations.resume(conversation_id)
+                reference = conversation.reference(given)
                 image = load_image(reference, self.settings)
+                if given is None:
+                    conversation.check_unchanged(image.info.sha256)
             with self._queue.turn(call):
                 # Looked up again: another call may have added a turn while this one waited.
                 conversation = self._conversations.resume(conversation_id)
@@ -159,7 +164,8 @@ class LocalSegmenter:
                 prediction = self._backend.predict(image, question, call)
             with self.store.new_result() as folder:
                 result = self._write(folder, image, question, prediction, call)
-            turn = Turn(prediction.asked or text, prediction.said or prediction.answer)
+            said = prediction.answer if prediction.said is None else prediction.said
+            turn = Turn(prediction.asked or text, said)
             self._conversations.add(conversation.id, reference, image.info.sha256, turn)
         call.tell("done", 1.0)
         return result
@@ -262,7 +268,7 @@ def _write_mask(
 def _checked_outcome(prediction: Prediction, masks: list[Mask]) -> tuple[Outcome, tuple[str, ...]]:
     """The outcome and warnings, made true: only black is never 'found', and no mask is left out silently."""
     outcome, warnings = prediction.outcome, prediction.warnings
-    if (n := len(prediction.masks)) > len(masks):
+    if (n := len(prediction.masks) + prediction.left_out) > len(masks):
         warnings = (f"{n} objects were found; only the first {len(masks)} have masks", *warnings)
     if outcome == "found" and not any(mask.area_px for mask in masks):
         outcome = "uncertain"

@@ -17,7 +17,7 @@ HEAVY = {
 
 PUBLIC = {
     "BackendError", "BadSettings", "Box", "CallError", "Cancelled", "CheckpointInvalid",
-    "CheckpointNotFound", "CheckpointUnsupported", "ConversationNotFound", "DeadlineExceeded",
+    "CheckpointNotFound", "CheckpointUnsupported", "ConversationNotFound", "DeadlineExceeded", "DeviceFailed",
     "DownloadFailed", "Evidence", "ImageError", "ImageInfo", "ImageNotFound", "ImageShapeUnsupported",
     "ImageTooLarge", "ImageUnreadable", "InternalError", "InvalidQuery", "Limits", "LisaError", "Mask",
     "MissingExtra", "ModelInfo", "ModelTooLarge", "NotFinite", "OutOfMemory", "OutputError", "OutputFull",

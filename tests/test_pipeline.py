@@ -18,6 +18,7 @@ from lisa_tool.errors import (
     Cancelled,
     DeadlineExceeded,
     ImageError,
+    ImageNotFound,
     InternalError,
     InvalidQuery,
     OutOfMemory,
@@ -505,6 +506,29 @@ def test_another_image_in_a_conversation_begins_anew(segmenter: LocalSegmenter) 
     again = segmenter.segment(red_photo(BALL), QUESTION, conversation_id=handle)
     assert again.conversation_id == handle
     assert backend_of(segmenter).asked[1].history == ()
+
+
+def test_another_working_directory_finds_the_same_image(
+    segmenter: LocalSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    red_photo(CUP).save(tmp_path / "photo.png")
+    red_photo(BALL).save(tmp_path / "there" / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    first = segmenter.segment("photo.png", QUESTION)
+    monkeypatch.chdir(tmp_path / "there")
+    again = segmenter.segment(None, QUESTION, conversation_id=first.conversation_id)
+    assert again.image.sha256 == first.image.sha256
+
+
+def test_an_image_that_changed_under_its_conversation_is_not_taken_for_the_old_one(
+    segmenter: LocalSegmenter, tmp_path: Path
+) -> None:
+    red_photo(CUP).save(tmp_path / "photo.png")
+    first = segmenter.segment(tmp_path / "photo.png", QUESTION)
+    red_photo(BALL).save(tmp_path / "photo.png")
+    with pytest.raises(ImageNotFound):
+        segmenter.segment(None, QUESTION, conversation_id=first.conversation_id)
 
 
 def test_a_call_that_fails_adds_no_turn(segmenter: LocalSegmenter) -> None:

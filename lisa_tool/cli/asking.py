@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lisa_tool.cli.arguments import Parser, add_allow, add_model, positive_seconds
+from lisa_tool.cli.arguments import Parser, UsageError, add_allow, add_model, positive_seconds
 from lisa_tool.settings import Settings, load_settings
 
 
@@ -36,8 +36,8 @@ def add_asking(parser: Parser) -> None:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings with those options. Raises BadSettings."""
-    return load_settings(
+    """The settings with those options. Raises BadSettings, also for an option that would do nothing."""
+    settings = load_settings(
         model=args.model,
         precision=args.precision,
         device=args.device,
@@ -45,3 +45,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
         roots=args.allow,
         url_hosts=args.open_url_hosts,
     )
+    if settings.model == "lite" and (args.precision or args.device):
+        raise UsageError(
+            "--precision and --device are for LISA checkpoints, not for lite", "Give --model too."
+        )
+    return settings

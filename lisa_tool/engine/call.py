@@ -38,9 +38,13 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
-    """The running state of one `segment` call; `deadline` is a `time.monotonic()` value."""
+    """The running state of one `segment` call.
+
+    deadline: a `time.monotonic()` value. is_uncounted: the work of this moment does not count against it, nor
+    against those of the calls that wait.
+    """
 
     deadline: float
     cancel: threading.Event = field(default_factory=threading.Event)
@@ -49,6 +53,7 @@ class Call:
     image_encodes: int = 0
     cache_hits: list[str] = field(default_factory=list)
     cache_misses: list[str] = field(default_factory=list)
+    is_uncounted: bool = False
     _started: float = field(default_factory=lambda: _now())
     _fraction: float = 0.0
 
@@ -71,12 +76,12 @@ class Call:
     @contextmanager
     def uncounted(self) -> Iterator[None]:
         """Work that the deadline does not count: loading a model, which the next caller has for nothing."""
-        before, self.deadline = self.deadline, math.inf
+        before, self.deadline, self.is_uncounted = self.deadline, math.inf, True
         started = _now()
         try:
             yield
         finally:
-            self.deadline = before + _now() - started
+            self.deadline, self.is_uncounted = before + _now() - started, False
 
     def check(self) -> None:
         """Raise Cancelled or DeadlineExceeded when this call should stop."""

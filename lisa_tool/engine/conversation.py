@@ -1,8 +1,8 @@
 """Conversations: several questions about one image, under a handle that only we give out.
 
 A handle names the image and the turns so far. Each conversation is also a small private file, so that another
-process with the same output folder (the next command) can go on with it. What a model keeps beyond the text,
-such as its key-value prefix, lies in the backend's own caches: losing it costs time, never the answer.
+process with the same output folder (the next command) can go on with it; when two do so at once, a turn may
+be lost. What a model keeps beyond the text lies in the backend's caches: losing it costs time only.
 """
 
 from __future__ import annotations
@@ -66,6 +66,14 @@ class Conversation:
         if reference is None:
             raise ImageNotFound("no image was given", "Give the image with the question.")
         return reference
+
+    def check_unchanged(self, image_sha256: str) -> None:
+        """The image under the kept reference is still the same. Raises ImageNotFound."""
+        if image_sha256 != self.image_sha256:
+            raise ImageNotFound(
+                "the image of this conversation has changed",
+                "Give the image with the question, to begin anew.",
+            )
 
     def about(self, image_sha256: str) -> tuple[Turn, ...]:
         """The turns about this image; none when it is another image than before."""
@@ -153,6 +161,8 @@ def _name(reference: ImageReference) -> str | None:
     if isinstance(reference, bytes | Image.Image):
         return None
     text = os.fsdecode(reference)
+    if not text.startswith("~") and ":" not in text[:6]:
+        text = os.path.abspath(text)  # another process may have another working directory
     with suppress(UnicodeEncodeError):
         text.encode()
         return None if text[:5].lower() == "data:" else text

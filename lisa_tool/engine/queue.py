@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from lisa_tool.engine.call import Call
 from lisa_tool.errors import ServerBusy
@@ -29,7 +29,7 @@ class WorkQueue:
         self._max_places = max_waiting + 1
         self._places = 0
         self._changed = threading.Condition()
-        self._line: deque[object] = deque()  # the caller at the front works
+        self._line: deque[Call] = deque()  # the call at the front works
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -53,17 +53,17 @@ class WorkQueue:
 
         Raises Cancelled or DeadlineExceeded while waiting; a caller that gave up never reaches the model.
         """
-        ticket = object()
         with self._changed:
-            self._line.append(ticket)
+            self._line.append(call)
         try:
             with call.stage("waiting for the model", 0.05), self._changed:
-                while self._line[0] is not ticket:
+                while self._line[0] is not call:
                     call.check()
-                    self._changed.wait(min(_POLL_S, call.remaining_s))
+                    with call.uncounted() if self._line[0].is_uncounted else nullcontext():
+                        self._changed.wait(min(_POLL_S, call.remaining_s))
             call.check()
             yield
         finally:
             with self._changed:
-                self._line.remove(ticket)
+                self._line.remove(call)
                 self._changed.notify_all()

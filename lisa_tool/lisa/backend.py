@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,10 +15,11 @@ from lisa_tool.engine.call import Call
 from lisa_tool.errors import InvalidQuery, NotFinite, OutOfMemory
 from lisa_tool.images import LoadedImage
 from lisa_tool.lisa.answer import split_answer
+from lisa_tool.lisa.checkpoint.work import Part
 from lisa_tool.lisa.generate import Generation, Seg, Stopping, generate, greedy, predict_seg
 from lisa_tool.lisa.loading import Loaded, load_lisa
 from lisa_tool.lisa.prefix import KeyValues, common_prefix
-from lisa_tool.lisa.processing import clip_pixels, crop_warning, sam_pixels
+from lisa_tool.lisa.processing import crop_warning
 from lisa_tool.lisa.prompt import (
     TEMPLATES,
     build_prompt,
@@ -27,10 +27,12 @@ from lisa_tool.lisa.prompt import (
     clean_user_text,
     segmentation_question,
 )
-from lisa_tool.lisa.sam import full_size_logits
-from lisa_tool.lisa.tokenizer import SEG, TextStream
+from lisa_tool.lisa.sam import MASKS_AT_ONCE, full_size_logits
+from lisa_tool.lisa.shortage import Shortage
+from lisa_tool.lisa.sight import Sight
+from lisa_tool.lisa.tokenizer import SEG, LisaTokenizer, TextStream
 from lisa_tool.pipeline import PredictedMask, Prediction, Question
-from lisa_tool.results import Evidence, ModelInfo, Outcome
+from lisa_tool.results import Evidence, ModelInfo, Outcome, clean_text
 from lisa_tool.settings import Settings
 
 UNSURE = 0.5  # P([SEG]) or predicted IoU below which an answer is `uncertain`; not calibrated
@@ -47,26 +49,46 @@ class _Prompt:
     max_new_tokens: int
 
 
-@dataclass(frozen=True)
-class _Embedding:
-    """SAM's image embedding, (1, 256, 64, 64), and the image's size inside the padded square."""
+class _Words:
+    """Tells the answer's text while it is made; when it is made again, only what is new."""
 
-    embedding: Tensor
-    resized_hw: tuple[int, int]
+    def __init__(self, tokenizer: LisaTokenizer, call: Call) -> None:
+        self._tokenizer, self._call = tokenizer, call
+        self._told = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """The first token comes next, for the first time or again."""
+        self._stream, self._n_tokens, self.text = TextStream(self._tokenizer), 0, ""
+
+    def add(self, token_id: int) -> None:
+        """One more token."""
+        self._n_tokens += 1
+        self._grow(self._stream.feed(token_id))
+
+    def end(self) -> str:
+        """The whole text."""
+        self._grow(self._stream.close())
+        return self.text
+
+    def _grow(self, text: str) -> None:
+        self.text += text
+        new, self._told = self.text[self._told :], max(self._told, len(self.text))
+        n = self._n_tokens
+        self._call.tell(f"answering, token {n}", 0.3 + 0.3 * n / (n + 32), text=new)
 
 
 class LisaBackend:
     """Answers with the masks and words of a LISA checkpoint, which the first question loads."""
 
     def __init__(self, settings: Settings) -> None:
-        limits = settings.limits
         self._settings = settings
         self._loaded: Loaded | None = None
-        self._embeddings: ByteBoundedCache[_Embedding] = ByteBoundedCache(limits.cache_bytes // 2)
-        self._image_tokens: ByteBoundedCache[Tensor] = ByteBoundedCache(limits.cache_bytes // 2)
+        self._sight = Sight(settings.limits.cache_bytes, settings.clip_fit)
         self._prefixes: ByteBoundedCache[tuple[list[int], KeyValues]] = ByteBoundedCache(
-            limits.kv_cache_bytes
+            settings.limits.kv_cache_bytes
         )
+        self._shortage = Shortage(self._forget)
 
     @property
     def model(self) -> ModelInfo:
@@ -88,24 +110,25 @@ class LisaBackend:
         quantized = self._loaded is not None and self._loaded.policy.quantized
         return ("torch", "transformers", "segment-anything", *(["bitsandbytes"] if quantized else []))
 
+    @torch.inference_mode()
     def predict(self, image: LoadedImage, question: Question, call: Call) -> Prediction:
-        """See `Backend.predict`. Out of memory, it drops its caches and tries once more, smaller."""
-        loaded = self._load(call)
-        try:
-            return self._predict(loaded, image, question, call)
-        except RuntimeError as e:  # torch.OutOfMemoryError is one, and the CPU's allocator has no other
-            if not _out_of_memory(e):
-                raise
-        # Outside of `except`: the traceback holds the tensors of the failed try.
-        self._forget()
-        call.tell("trying again with less memory", 0.1)
-        try:
-            return self._predict(loaded, image, question, call, thrifty=True)
-        except RuntimeError as e:
-            if not _out_of_memory(e):
-                raise
-        self._forget()
-        raise OutOfMemory("the model ran out of memory for this image and question")
+        """See `Backend.predict`. Out of memory, it drops its caches and does that half again, smaller."""
+        loaded = self._shortage.once(lambda: self._load(call))
+        prompt = self._prompt(loaded, question)
+        words = _Words(loaded.tokenizer, call)
+
+        def again() -> None:
+            call.tell("trying again with less memory", 0.1)
+            words.begin()
+
+        answer = self._shortage.twice(
+            lambda thrifty: self._answer(loaded, image, prompt, question, words, call, thrifty), again
+        )
+        said = f"{SEG}." if question.mode == "mask_only" else words.end()
+        masks, ious = self._shortage.twice(
+            lambda thrifty: self._masks(loaded, image, answer.segs, call, thrifty), again
+        )
+        return self._prediction(image, question, prompt, answer, said, masks, ious)
 
     def close(self) -> None:
         """Let go of model and caches."""
@@ -115,25 +138,13 @@ class LisaBackend:
     def _load(self, call: Call) -> Loaded:
         if self._loaded is None:
             with call.stage("loading the model", 0.05), call.uncounted():
-                self._loaded = load_lisa(self._settings, call)
+                self._loaded = load_lisa(self._settings, Part(call, 0.05, 0.1))
             call.check()
         return self._loaded
 
     def _forget(self) -> None:
-        for cache in (self._prefixes, self._embeddings, self._image_tokens):
-            cache.clear()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-    @torch.inference_mode()
-    def _predict(
-        self, loaded: Loaded, image: LoadedImage, question: Question, call: Call, *, thrifty: bool = False
-    ) -> Prediction:
-        prompt = self._prompt(loaded, question)
-        answer, said = self._answer(loaded, image, prompt, question, call, thrifty)
-        masks, ious = self._masks(loaded, image, answer.segs, call, thrifty)
-        return self._prediction(image, question, prompt, answer, said, masks, ious)
+        self._prefixes.clear()
+        self._sight.forget()
 
     def _prompt(self, loaded: Loaded, question: Question) -> _Prompt:
         """The prompt of this question after as many earlier turns as fit in the model's positions."""
@@ -143,6 +154,7 @@ class LisaBackend:
         turns = [
             (clean_user_text(turn.query, specials), clean_answer(turn.answer, specials))
             for turn in question.history
+            if turn.answer
         ]
         room = loaded.model.config.llama.max_positions - loaded.model.n_image_tokens + 1
         template = TEMPLATES[self._settings.prompt_template]
@@ -161,10 +173,11 @@ class LisaBackend:
         image: LoadedImage,
         prompt: _Prompt,
         question: Question,
+        words: _Words,
         call: Call,
         thrifty: bool,
-    ) -> tuple[Generation, str]:
-        """The model's answer and its text; in `mask_only` the answer is one [SEG] that was never chosen."""
+    ) -> Generation:
+        """The model's answer; in `mask_only` it is one [SEG] that was never chosen."""
         model, tokenizer = loaded.model, loaded.tokenizer
         key = image.info.sha256
         kept = None if thrifty else self._prefixes.get(key)
@@ -175,20 +188,12 @@ class LisaBackend:
             prefix = kept[1].first(n_shared + model.n_image_tokens - 1)
             embedded = model.embed_prompt(prompt.ids[n_shared:], None)
         else:
-            embedded = model.embed_prompt(prompt.ids, self._tokens(loaded, image, call))
+            embedded = model.embed_prompt(prompt.ids, self._sight.tokens(loaded, image, call))
         with call.stage("answering", 0.3):
             if question.mode == "mask_only":
                 seg, values = predict_seg(model, embedded, tokenizer.seg_token_id, prefix=prefix)
-                answer, said = Generation([tokenizer.seg_token_id], [seg], "seg"), f"{SEG}."
+                answer = Generation([tokenizer.seg_token_id], [seg], "seg")
             else:
-                stream = TextStream(tokenizer)
-                written: list[str] = []
-
-                def tell(token_id: int) -> None:
-                    written.append(stream.feed(token_id))
-                    n = len(written)
-                    call.tell(f"answering, token {n}", 0.3 + 0.3 * n / (n + 32), text=written[-1])
-
                 stopping = Stopping(
                     eos_id=tokenizer.eos_token_id,
                     seg_id=tokenizer.seg_token_id,
@@ -201,38 +206,22 @@ class LisaBackend:
                     stopping,
                     prefix=prefix,
                     choose=greedy,
-                    on_token=tell,
+                    on_token=words.add,
                     check=call.check,
                 )
-                said = "".join(written) + stream.close()
         if not thrifty:
-            self._prefixes.put(key, (prompt.ids, values), values.nbytes)
-        return answer, said
+            self._keep(key, [*prompt.ids, *answer.token_ids[:-1]], values, model.n_image_tokens)
+        return answer
 
-    def _tokens(self, loaded: Loaded, image: LoadedImage, call: Call) -> Tensor:
-        """CLIP's view of the image as (1, 256, hidden)."""
-        tokens = self._image_tokens.get(image.info.sha256)
-        call.looked_up("image tokens", hit=tokens is not None)
-        if tokens is None:
-            with call.stage("looking at the image", 0.1):
-                pixels = clip_pixels(image.rgb, fit=self._settings.clip_fit, size=loaded.clip_size)
-                tokens = loaded.model.embed_clip(torch.from_numpy(pixels))
-            call.image_encodes += 1
-            self._image_tokens.put(image.info.sha256, tokens, tokens.nbytes)
-        return tokens
-
-    def _embedding(self, loaded: Loaded, image: LoadedImage, call: Call) -> _Embedding:
-        """SAM's view of the image."""
-        kept = self._embeddings.get(image.info.sha256)
-        call.looked_up("image embedding", hit=kept is not None)
-        if kept is None:
-            with call.stage("encoding the image", 0.6):
-                pixels, resized_hw = sam_pixels(image.rgb, loaded.model.config.sam.image_size)
-                embedding = loaded.model.sam.embed_image(torch.from_numpy(pixels).to(loaded.sam_device))
-                kept = _Embedding(embedding, resized_hw)
-            call.image_encodes += 1
-            self._embeddings.put(image.info.sha256, kept, embedding.nbytes)
-        return kept
+    def _keep(self, key: str, ids: list[int], values: KeyValues, n_image_tokens: int) -> None:
+        """Keep as much of the keys and values as has room, at least up to the image's end."""
+        room = self._settings.limits.kv_cache_bytes // (values.nbytes // values.n_positions)
+        n_ids = min(len(ids), room - n_image_tokens + 1)
+        if n_ids == len(ids):
+            self._prefixes.put(key, (ids, values), values.nbytes)
+        elif common_prefix([*ids[:n_ids], -1], ids):  # the image is among them
+            part = values.first(n_ids + n_image_tokens - 1).copy()
+            self._prefixes.put(key, (ids[:n_ids], part), part.nbytes)
 
     def _masks(
         self, loaded: Loaded, image: LoadedImage, segs: list[Seg], call: Call, thrifty: bool
@@ -240,11 +229,13 @@ class LisaBackend:
         """For each [SEG] what makes its full-size logits, and its predicted IoU; SAM runs for no other."""
         if not segs:
             return [], []
-        kept = self._embedding(loaded, image, call)
+        kept = self._sight.embedding(loaded, image, call)
+        states = torch.stack([seg.state for seg in segs[: self._settings.limits.max_masks]])
+        decoded = []
         with call.stage("cutting the masks", 0.8):
-            states = torch.stack([seg.state for seg in segs])
-            batches = torch.split(states, 1) if thrifty else [states]
-            decoded = [loaded.model.decode_masks(batch, kept.embedding) for batch in batches]
+            for some in torch.split(states, 1 if thrifty else MASKS_AT_ONCE):
+                call.check()
+                decoded.append(loaded.model.decode_masks(some, kept.embedding))
             low_res = torch.cat([logits for logits, _ in decoded]).cpu()  # (n, 1, 256, 256)
             if not low_res.isfinite().all():
                 raise NotFinite("the mask decoder's numbers overflowed")
@@ -268,7 +259,9 @@ class LisaBackend:
         probability = min((seg.probability for seg in answer.segs), default=None)
         outcome: Outcome = "not_found"
         if probability is not None:
-            outcome = "uncertain" if probability < UNSURE or min(ious) < UNSURE else "found"
+            # An answer may begin with other words than [SEG]: without words its probability says little.
+            asked = min(ious) if question.mode == "mask_only" else min(probability, *ious)
+            outcome = "uncertain" if asked < UNSURE else "found"
         if question.mode == "mask_only":
             warnings.append(MASK_ONLY_WARNING)
         elif answer.finish == "length":
@@ -278,7 +271,7 @@ class LisaBackend:
             missing["seg_probability"] = "the answer has no [SEG]"
         return Prediction(
             outcome=outcome,
-            answer=words or "The model gave no words and no mask.",
+            answer=words if clean_text(words) else "The model gave no words and no mask.",
             reasoning=reasoning,
             masks=tuple(PredictedMask("", round(i, 4), make) for make, i in zip(masks, ious, strict=True)),
             evidence=Evidence(
@@ -287,6 +280,7 @@ class LisaBackend:
             warnings=tuple(filter(None, warnings)),
             asked=prompt.asked,
             said=said,
+            left_out=len(answer.segs) - len(masks),
         )
 
 
@@ -300,11 +294,11 @@ class _FullSize:
     size_hw: tuple[int, int]
 
     def __call__(self) -> NDArray[np.float32]:
-        logits = full_size_logits(self.low_res, self.square, self.resized_hw, self.size_hw)[0]
+        try:
+            logits = full_size_logits(self.low_res, self.square, self.resized_hw, self.size_hw)[0]
+        except RuntimeError as e:
+            if "allocate" in str(e):
+                raise OutOfMemory("there was not enough memory for a mask of this image's size") from e
+            raise
         array: NDArray[np.float32] = logits.numpy()
         return array
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text

@@ -76,13 +76,12 @@ def generate(
     """Answer one prompt.
 
     embedded: (1, length, hidden), the prompt after what `prefix` holds. on_token: called with each new id.
-    check: called before each step; it raises to stop. Returns the answer, and the keys and values of the
-    whole prompt for a later one that begins alike. Raises NotFinite when the numbers overflowed.
+    check: called before each step; it raises to stop. Returns the answer, and the keys and values of prompt
+    and answer but its last token, for a later prompt that begins alike. Raises NotFinite on overflow.
     """
     cache = prefix.to_cache() if prefix else new_cache()
     check()
     step = model.step(embedded, cache)
-    prompt_values = KeyValues.of(cache)
     answer = Generation()
     _extend(answer, step, 0, stopping, choose)
     on_token(answer.token_ids[-1])
@@ -91,7 +90,7 @@ def generate(
         step = model.step(model.embed_prompt(answer.token_ids[-1:], None), cache)
         _extend(answer, step, 0, stopping, choose)
         on_token(answer.token_ids[-1])
-    return answer, prompt_values
+    return answer, KeyValues.of(cache)
 
 
 @torch.inference_mode()

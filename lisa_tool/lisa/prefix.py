@@ -35,6 +35,10 @@ class KeyValues:
         """The first positions only."""
         return KeyValues(tuple((k[:, :, :n_positions], v[:, :, :n_positions]) for k, v in self.layers))
 
+    def copy(self) -> KeyValues:
+        """The same in memory of its own: a part of a larger one keeps all of it alive."""
+        return KeyValues(tuple((k.clone(), v.clone()) for k, v in self.layers))
+
     @property
     def n_positions(self) -> int:
         """Positions of the prompt that are covered."""

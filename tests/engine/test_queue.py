@@ -168,3 +168,27 @@ def test_fifty_callers_that_give_up_leave_the_line_empty() -> None:
     for caller in again:
         caller.ended()
     assert served == ["y"] * n
+
+
+def test_a_call_that_waits_while_the_first_one_loads_a_model_loses_none_of_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("lisa_tool.engine.call._now", lambda: now)
+    queue, loading = WorkQueue(1), Call.start(deadline_s=5)
+    waiting, waits, left = Call.start(deadline_s=5), threading.Event(), list[float]()
+    waiting.progress = lambda progress: waits.set()
+
+    def wait() -> None:
+        with queue.place(), queue.turn(waiting):
+            left.append(waiting.remaining_s)
+
+    with queue.place(), queue.turn(loading), loading.uncounted():
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert waits.wait(PATIENCE_S)
+        while not waiting.is_uncounted:
+            pass
+        now = 1000.0
+    thread.join(PATIENCE_S)
+    assert left and left[0] > 4

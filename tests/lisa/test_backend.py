@@ -15,10 +15,12 @@ from PIL import Image
 from torch import nn
 
 from lisa_tool.engine.call import Progress
-from lisa_tool.errors import Cancelled, InvalidQuery, NotFinite, OutOfMemory
+from lisa_tool.errors import Cancelled, DeviceFailed, InternalError, InvalidQuery, NotFinite, OutOfMemory
 from lisa_tool.lisa.backend import MASK_ONLY_WARNING, LisaBackend
-from lisa_tool.lisa.loading import Loaded
+from lisa_tool.lisa.loading import Loaded, load_lisa
+from lisa_tool.lisa.sam import full_size_logits
 from lisa_tool.pipeline import LocalSegmenter
+from lisa_tool.results import Segmentation
 from lisa_tool.settings import Limits, Settings
 from tests.contract import SegmenterContract
 from tests.lisa.conftest import GOLDEN
@@ -160,7 +162,8 @@ def test_a_mask_without_words_says_that_presence_is_not_checked(segmenter: Local
     result = segmenter.segment(PHOTO, "the cup", mode="mask_only")
     assert len(result.masks) == 1
     assert MASK_ONLY_WARNING in result.warnings
-    assert result.outcome == "uncertain"  # a random model does not expect [SEG]
+    assert result.evidence.seg_probability is not None and result.evidence.seg_probability < 0.5
+    assert result.outcome == ("found" if (result.evidence.predicted_iou or 0) >= 0.5 else "uncertain")
 
 
 def test_stopping_at_the_first_mask_leaves_out_the_rest(
@@ -169,7 +172,20 @@ def test_stopping_at_the_first_mask_leaves_out_the_rest(
     forced(*nano.tokenizer.encode_plain("Sure, [SEG] and [SEG]."), 2)
     whole, first = (segmenter.segment(PHOTO, "eyes", mode=mode) for mode in ("explain", "fast"))  # type: ignore[arg-type]
     assert (len(whole.masks), len(first.masks)) == (2, 1)
-    assert whole.masks[0].area_px == first.masks[0].area_px
+    assert pixels(whole) == pixels(first)
+
+
+def test_a_mask_without_words_is_the_mask_of_an_answer_that_begins_with_one(
+    segmenter: LocalSegmenter, nano: Loaded, forced: Callable[..., None]
+) -> None:
+    forced(nano.tokenizer.seg_token_id, 2)
+    whole = segmenter.segment(PHOTO, "eyes", mode="explain")
+    assert pixels(segmenter.segment(PHOTO, "eyes", mode="mask_only")) == pixels(whole)
+
+
+def pixels(result: Segmentation) -> bytes:
+    """The first mask's file."""
+    return Path(result.masks[0].path).read_bytes()
 
 
 def test_a_wide_image_warns_of_what_the_language_model_does_not_see(
@@ -228,7 +244,7 @@ def test_out_of_memory_drops_the_caches_and_tries_once_more(
 ) -> None:
     forced(nano.tokenizer.seg_token_id, 2)
     segmenter.segment(OTHER, SEG_QUESTION)
-    assert backend._embeddings.used_bytes > 0
+    assert backend._sight._embeddings.used_bytes > 0
     failing = Failing(nano.model.sam.embed_image, torch.OutOfMemoryError("CUDA out of memory"), times=1)
     monkeypatch.setattr(nano.model.sam, "embed_image", failing)
     result = segmenter.segment(PHOTO, SEG_QUESTION)
@@ -244,6 +260,135 @@ def test_out_of_memory_twice_is_one_typed_error_and_the_next_question_is_answere
     with pytest.raises(OutOfMemory):
         segmenter.segment(PHOTO, SEG_QUESTION)
     assert segmenter.segment(PHOTO, SEG_QUESTION).masks
+
+
+def test_an_answer_that_is_made_again_is_told_once(
+    segmenter: LocalSegmenter, nano: Loaded, forced: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced(*nano.tokenizer.encode_plain("It is here [SEG]. Because it is hot"), 2)
+    step, steps = nano.model.step, list[int]()
+
+    def failing(*args: Any) -> Any:
+        steps.append(len(steps))
+        if len(steps) == 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(*args)
+
+    monkeypatch.setattr(nano.model, "step", failing)
+    told: list[Progress] = []
+    segmenter.segment(PHOTO, "the cup", progress=told.append)
+    assert "".join(progress.text for progress in told) == "It is here [SEG]. Because it is hot"
+    assert any("again" in progress.stage for progress in told)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_a_model_that_has_no_room_when_it_is_loaded_is_a_typed_error(
+    error: Exception, nano_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading = Failing(load_lisa, error, times=1)
+    monkeypatch.setattr("lisa_tool.lisa.backend.load_lisa", loading)
+    with LocalSegmenter(LisaBackend(nano_settings), nano_settings) as segmenter:
+        with pytest.raises(OutOfMemory):
+            segmenter.segment(PHOTO, SEG_QUESTION)
+        assert segmenter.segment(PHOTO, "the cup", mode="mask_only").masks
+
+
+def test_no_room_for_a_mask_of_the_image_s_size_is_a_typed_error(
+    segmenter: LocalSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    monkeypatch.setattr("lisa_tool.lisa.backend.full_size_logits", Failing(full_size_logits, error, times=1))
+    with pytest.raises(OutOfMemory):
+        segmenter.segment(PHOTO, "the cup", mode="mask_only")
+    assert segmenter.segment(PHOTO, "the cup", mode="mask_only").masks
+
+
+def test_a_gpu_that_failed_is_told_at_once_from_then_on(
+    segmenter: LocalSegmenter, nano: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Failing(nano.model.step, RuntimeError("CUDA error: device-side assert triggered"), times=1)
+    monkeypatch.setattr(nano.model, "step", failing)
+    for _ in range(2):
+        with pytest.raises(DeviceFailed):
+            segmenter.segment(PHOTO, SEG_QUESTION)
+    assert failing.calls == 1
+
+
+def test_a_bug_of_ours_is_not_taken_for_a_lack_of_memory(
+    segmenter: LocalSegmenter, nano: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Failing(nano.model.step, RuntimeError("mat1 and mat2 shapes cannot be multiplied"), times=1)
+    monkeypatch.setattr(nano.model, "step", failing)
+    with pytest.raises(InternalError):
+        segmenter.segment(PHOTO, SEG_QUESTION)
+
+
+def test_progress_after_loading_has_most_of_its_way_before_it(nano_settings: Settings) -> None:
+    told: list[Progress] = []
+    with LocalSegmenter(LisaBackend(nano_settings), nano_settings) as segmenter:
+        segmenter.segment(PHOTO, SEG_QUESTION, progress=told.append)
+    before = [progress.fraction for progress in told if progress.stage.startswith(("loading", "answering"))]
+    assert max(before) < 0.7
+
+
+def test_a_long_conversation_goes_on_from_what_has_room(nano: Loaded, nano_settings: Settings) -> None:
+    bytes_a_position = 2 * 3 * 64 * 4
+    limits = Limits(kv_cache_bytes=340 * bytes_a_position)  # the image's end, and little more
+    backend = LisaBackend(nano_settings.model_copy(update={"limits": limits}))
+    backend._loaded = nano
+    segmenter = LocalSegmenter(backend, nano_settings)
+    handle = segmenter.segment(PHOTO, SEG_QUESTION).conversation_id
+    for _ in range(3):
+        again = segmenter.segment(None, SEG_QUESTION, conversation_id=handle)
+        assert "prompt prefix" in again.timings.cache_hits
+    assert backend._prefixes.used_bytes == 340 * bytes_a_position
+
+
+def test_what_the_model_said_is_kept_too(
+    segmenter: LocalSegmenter, nano: Loaded, forced: Callable[..., None]
+) -> None:
+    forced(*nano.tokenizer.encode_plain("It is here [SEG]. Because it is hot"), 2)
+    first = segmenter.segment(PHOTO, SEG_QUESTION)
+    lengths: list[int] = []
+    hook = nano.model.llm.model.layers[0].register_forward_pre_hook(
+        lambda module, inputs: lengths.append(inputs[0].shape[1])
+    )
+    with hook:
+        segmenter.segment(None, SEG_QUESTION, conversation_id=first.conversation_id)
+    asked = nano.tokenizer.encode_plain(f"</s>USER: {SEG_QUESTION} ASSISTANT:")
+    assert lengths[0] <= len(asked) + 1  # the first turn is read no second time, nor is its answer
+
+
+def test_of_too_many_segs_only_those_are_cut_that_are_given(
+    nano: Loaded, nano_settings: Settings, forced: Callable[..., None]
+) -> None:
+    seg = nano.tokenizer.seg_token_id
+    forced(*[seg] * 30, 2)
+    backend = LisaBackend(nano_settings.model_copy(update={"limits": Limits(max_masks=3)}))
+    backend._loaded = nano
+    segmenter = LocalSegmenter(backend, nano_settings.model_copy(update={"limits": Limits(max_masks=3)}))
+    with calls_of(nano.model.sam.mask_decoder.transformer) as ran:
+        result = segmenter.segment(PHOTO, "the cups")
+    assert len(result.masks) == 3 and len(ran) == 1
+    assert any("30 objects were found" in warning for warning in result.warnings)
+
+
+def test_an_answer_without_a_word_is_no_turn_of_the_next_prompt(
+    segmenter: LocalSegmenter, forced: Callable[..., None]
+) -> None:
+    forced(2)
+    first = segmenter.segment(PHOTO, "the dog")
+    assert first.answer == "The model gave no words and no mask."
+    forced(355, 2)
+    second = segmenter.segment(None, "the dog", conversation_id=first.conversation_id)
+    assert "prompt prefix" in second.timings.cache_hits
 
 
 def test_masks_that_are_not_numbers_are_an_error_and_no_black_mask(
@@ -265,7 +410,7 @@ def test_caches_are_bounded_in_bytes(
     segmenter = LocalSegmenter(backend, nano_settings)
     for photo in (PHOTO, OTHER):
         segmenter.segment(photo, SEG_QUESTION)
-    assert backend._embeddings.used_bytes == one
+    assert backend._sight._embeddings.used_bytes == one
     assert backend._prefixes.used_bytes == 0
     assert "image embedding" in segmenter.segment(PHOTO, SEG_QUESTION).timings.cache_misses
 
