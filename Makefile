@@ -17,8 +17,11 @@ help:   ## list the targets
 demo: .venv/demo  ## segment a photo; the files go to lisa-results/
 	@.venv/bin/lisa-tool segment --out lisa-results -- "$$IMAGE" "$$QUERY"
 
-test: .venv/dev   ## run all tests
-	.venv/bin/python -m pytest -q
+test: .venv/dev   ## run the tests, but those that take long
+	.venv/bin/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+
+slow: .venv/dev   ## run the tests that take long
+	.venv/bin/python -m pytest -q -m slow -n 2 --dist loadfile
 
 check: .venv/dev  ## formatting, lint, types
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy
@@ -26,7 +29,8 @@ check: .venv/dev  ## formatting, lint, types
 eval: .venv/demo  ## how often lite is right, by kind of question
 	.venv/bin/lisa-tool eval lite
 
-bench: eval       ## the same as eval
+bench: .venv/dev  ## what LISA costs here against the reference's procedure; takes minutes
+	.venv/bin/lisa-tool bench
 
 build: .venv/dev  ## the wheels of all distributions, in dist/
 	rm -rf dist
@@ -38,7 +42,7 @@ bundle: build     ## the bundle for Claude Desktop, in dist/; needs mcpb (npm in
 clean:  ## remove what make made
 	rm -rf .venv dist lisa-results .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help demo test check eval bench build bundle clean
+.PHONY: help demo test slow check eval bench build bundle clean
 
 # .venv/demo and .venv/dev are empty files that say what has been installed.
 NEEDS_demo = -e '.[lite]'

@@ -6,6 +6,8 @@ import pytest
 from tests.cli.runner import CommandLine
 from tests.cli.test_eval import without
 
+pytestmark = pytest.mark.slow
+
 TIMED = ("bench", "timed", "--size", "small", "--tokens", "3,1,3", "--also", "none")
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.cli.runner import CommandLine
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("words", "split", "as_json"),

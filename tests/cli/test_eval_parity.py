@@ -17,6 +17,8 @@ from tests.cli.runner import CommandLine
 from tests.cli.test_eval import without
 from tests.eval.golden_copy import CASE, golden_copy, rewrite_json, rewrite_tensors
 
+pytestmark = pytest.mark.slow
+
 FORWARD = "forward_t3_three_questions_tiny"
 TOKENIZER = ("token_ids.json", "tokenizer")
 METRICS = ("metrics.json", "metrics.safetensors")

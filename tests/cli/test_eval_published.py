@@ -15,6 +15,8 @@ from tests.cli.test_eval import without
 from tests.eval.published_clone import make_clone
 from tests.red import RedBackend
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def output_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:

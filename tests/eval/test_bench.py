@@ -30,6 +30,8 @@ from lisa_tool.lisa.model import LisaModel  # noqa: E402
 from lisa_tool.lisa.precision import Kept, policy_for  # noqa: E402
 from lisa_tool.lisa.prefix import KeyValues  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 SMALL = SIZES["small"]
 CPU = torch.device("cpu")
 PLAN = Plan(SMALL, CPU, precision="fp32", also=("bf16",), tokens=(1, 4), repeat=1, threads=1)

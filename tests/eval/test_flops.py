@@ -17,6 +17,8 @@ from lisa_tool.lisa.generate import generate, predict_seg  # noqa: E402
 from lisa_tool.lisa.precision import policy_for  # noqa: E402
 from lisa_tool.lisa.prefix import KeyValues, common_prefix  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from torch import Tensor
 
