@@ -8,10 +8,12 @@ from lisa_tool.errors import (
     CallError,
     Cancelled,
     ConversationNotFound,
+    DeviceFailed,
     ImageError,
     InternalError,
     InvalidQuery,
     LisaError,
+    NotFinite,
     OutputError,
 )
 
@@ -21,7 +23,7 @@ MEANINGS = {
     2: "wrong usage, a question that cannot be asked, an unknown conversation, or wrong settings",
     3: "the image cannot be read, is not allowed or is too large",
     4: "the result cannot be written",
-    5: "the model cannot be opened: unknown, not installed, too large, or its weights are damaged",
+    5: "the model cannot be opened or run: unknown, not installed, too large, damaged, or its GPU failed",
     6: "busy, out of time or out of memory: worth another try",
     130: "cancelled with Ctrl-C",
 }
@@ -35,6 +37,8 @@ _BY_KIND: tuple[tuple[type[LisaError], int], ...] = (  # the first that fits
     (ImageError, 3),
     (OutputError, 4),
     (BackendError, 5),
+    (DeviceFailed, 5),
+    (NotFinite, 5),
     (CallError, 6),
 )
 
