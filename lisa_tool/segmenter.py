@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
@@ -11,10 +10,9 @@ from typing import Protocol, Self, runtime_checkable
 from lisa_tool.engine.call import ProgressCallback
 from lisa_tool.errors import UnknownModel
 from lisa_tool.images import ImageReference
+from lisa_tool.lisa.hub_name import HUB_NAME
 from lisa_tool.results import ModelInfo, Segmentation
 from lisa_tool.settings import Mode, Settings, load_settings
-
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @runtime_checkable
@@ -67,7 +65,7 @@ class Segmenter(Protocol):
 
 def names_a_checkpoint(model: str) -> bool:
     """Whether a model's name is that of a LISA checkpoint: a folder, or `owner/name` on the hub."""
-    return _HUB_NAME.fullmatch(model) is not None or os.path.isdir(os.path.expanduser(model))
+    return HUB_NAME.fullmatch(model) is not None or os.path.isdir(os.path.expanduser(model))
 
 
 def open_segmenter(settings: Settings | None = None) -> Segmenter:

@@ -30,7 +30,8 @@ Mode = Literal["explain", "fast", "mask_only"]
 """How much of an answer is wanted: the whole of it, all up to the first mask, or the mask alone."""
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8", "nf4"]
-"""How the language model's weights are kept; `auto` is bf16 on a GPU that has it, else fp32."""
+"""How the language model's weights are kept; `auto` is bf16 on a GPU that has it, fp16 on an older one, fp32
+on a CPU."""
 
 
 class Limits(BaseModel):

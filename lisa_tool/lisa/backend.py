@@ -16,6 +16,7 @@ from lisa_tool.errors import InvalidQuery, NotFinite, OutOfMemory
 from lisa_tool.images import LoadedImage
 from lisa_tool.lisa.answer import split_answer
 from lisa_tool.lisa.checkpoint.work import Part
+from lisa_tool.lisa.config import MASKS_AT_ONCE
 from lisa_tool.lisa.generate import Generation, Seg, Stopping, generate, greedy, predict_seg
 from lisa_tool.lisa.loading import Loaded, load_lisa
 from lisa_tool.lisa.prefix import KeyValues, common_prefix
@@ -27,7 +28,7 @@ from lisa_tool.lisa.prompt import (
     clean_user_text,
     segmentation_question,
 )
-from lisa_tool.lisa.sam import MASKS_AT_ONCE, full_size_logits
+from lisa_tool.lisa.sam import full_size_logits
 from lisa_tool.lisa.shortage import Shortage
 from lisa_tool.lisa.sight import Sight
 from lisa_tool.lisa.tokenizer import SEG, LisaTokenizer, TextStream

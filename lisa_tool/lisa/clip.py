@@ -27,8 +27,8 @@ _FIELDS = (
 def build_clip(config: Mapping[str, Any], layer: int) -> nn.Module:
     """CLIP's image half up to the layer that LISA reads; its keys are those below `vision_model.` on the hub.
 
-    config: CLIP's config.json, of the whole or of the image half. layer: index into the hidden states, of
-    which the first is the embedding; -2 is the last but one.
+    config: CLIP's config.json, of the whole or of the image half, as `clip_sizes` lets it pass.
+    layer: index into the hidden states, of which the first is the embedding; -2 is the last but one.
     """
     vision = config.get("vision_config", config)
     n_layers = int(vision.get("num_hidden_layers", 12))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lisa_tool.errors import CheckpointInvalid
+
+LISA_N_PATCHES = 256
+"""Of the CLIP of every LISA: the code that trains them counts on that many."""
+
+_ACTIVATIONS = ("quick_gelu", "gelu")
 
 
 @dataclass(frozen=True)
@@ -37,20 +44,36 @@ class ClipSizes:
 def clip_sizes(config: Mapping[str, Any]) -> ClipSizes:
     """The sizes in a CLIP's config.json, of the vision tower alone or of the whole model.
 
-    Raises CheckpointInvalid where one is missing.
+    Raises CheckpointInvalid where one is missing, or where a CLIP of these sizes cannot be built.
     """
     vision = config.get("vision_config", config)
+    if not isinstance(vision, Mapping):
+        raise _wrong("vision_config", vision, "an object")
 
     def number(field: str) -> int:
-        value = vision.get(field) if isinstance(vision, Mapping) else None
-        if not isinstance(value, int) or value <= 0:
-            raise CheckpointInvalid(f"CLIP's config.json has {field} = {value!r}, expected a number above 0")
+        value = vision.get(field)
+        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+            raise _wrong(field, value, "a whole number above 0")
         return value
 
-    return ClipSizes(
+    sizes = ClipSizes(
         width=number("hidden_size"),
         depth=number("num_hidden_layers"),
         mlp_width=number("intermediate_size"),
         image_size=number("image_size"),
         patch_size=number("patch_size"),
     )
+    if sizes.width % number("num_attention_heads"):
+        raise _wrong("num_attention_heads", vision["num_attention_heads"], f"a divisor of {sizes.width}")
+    if sizes.n_patches < 1:
+        raise _wrong("patch_size", sizes.patch_size, f"at most image_size = {sizes.image_size}")
+    if (activation := vision.get("hidden_act", "quick_gelu")) not in _ACTIVATIONS:
+        raise _wrong("hidden_act", activation, " or ".join(_ACTIVATIONS))
+    epsilon = vision.get("layer_norm_eps", 1e-5)
+    if not isinstance(epsilon, int | float) or not 0 < epsilon < math.inf:
+        raise _wrong("layer_norm_eps", epsilon, "a number above 0")
+    return sizes
+
+
+def _wrong(field: str, value: object, expected: str) -> CheckpointInvalid:
+    return CheckpointInvalid(f"CLIP's config.json has {field} = {reprlib.repr(value)}, expected {expected}")

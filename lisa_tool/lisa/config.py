@@ -20,7 +20,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Checkpoint key -> shape of its tensor."""
 
 MAX_JSON_BYTES = 16 * 2**20
-"""The largest JSON file of a checkpoint that is read; real ones stay below 3 MiB."""
+"""The largest file of a checkpoint that is read and holds no weights; real ones stay below 3 MiB."""
+
+MASKS_AT_ONCE = 8
+"""Masks that SAM's decoder makes at a time; each takes about 20 MiB in its transformer."""
 
 SAM = "model.visual_model."
 _ENCODER = f"{SAM}image_encoder."
@@ -79,8 +82,8 @@ class LisaConfig:
     eos_token_id: int
 
 
-def read_config_json(path: Path) -> dict[str, Any]:
-    """config.json, or another JSON file of the checkpoint, as a mapping. Raises CheckpointInvalid."""
+def read_small(path: Path) -> bytes:
+    """A file of the checkpoint that holds no weights. Raises CheckpointInvalid above MAX_JSON_BYTES."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_JSON_BYTES + 1)
@@ -88,8 +91,13 @@ def read_config_json(path: Path) -> dict[str, Any]:
         raise CheckpointInvalid(f"{path.name} of the checkpoint cannot be read: {e.strerror}") from e
     if len(data) > MAX_JSON_BYTES:
         raise CheckpointInvalid(f"{path.name} of the checkpoint is larger than {MAX_JSON_BYTES} bytes")
+    return data
+
+
+def read_config_json(path: Path) -> dict[str, Any]:
+    """config.json, or another JSON file of the checkpoint, as a mapping. Raises CheckpointInvalid."""
     try:
-        value = json.loads(data)
+        value = json.loads(read_small(path))
     except (ValueError, RecursionError) as e:
         raise CheckpointInvalid(f"{path.name} of the checkpoint is not JSON: {e}") from e
     if not isinstance(value, dict):
@@ -137,8 +145,15 @@ def _check_agreement(config: Mapping[str, Any], it: LisaConfig) -> None:
             raise CheckpointInvalid(
                 f"config.json has {field} = {reprlib.repr(config[field])}, the tensors have {size}"
             )
-    if it.llama.n_heads < 1 or it.llama.hidden_size % it.llama.n_heads:
-        raise CheckpointInvalid(f"{it.llama.n_heads} heads do not divide a width of {it.llama.hidden_size}")
+    if it.llama.n_heads < 1 or it.llama.hidden_size % (2 * it.llama.n_heads):  # positions turn pairs
+        raise CheckpointInvalid(
+            f"{it.llama.n_heads} heads do not divide a width of {it.llama.hidden_size} into even ones"
+        )
+    if it.llama.n_kv_heads < 1 or it.llama.n_heads % it.llama.n_kv_heads:
+        raise CheckpointInvalid(
+            f"config.json has num_key_value_heads = {it.llama.n_kv_heads}, which does not divide "
+            f"num_attention_heads = {it.llama.n_heads}"
+        )
     if it.sam.depth - 1 not in it.sam.global_blocks:
         raise CheckpointInvalid("SAM's last block is not a global one: blocks are missing")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,12 +23,13 @@ from lisa_tool.lisa.checkpoint.weights import (
     empty,
     iter_clip_weights,
     iter_weights,
+    read_clip_sizes,
     read_sizes,
     set_weight,
 )
 from lisa_tool.lisa.checkpoint.work import Part, Work
 from lisa_tool.lisa.clip import clip_image_size, clip_module_key
-from lisa_tool.lisa.clip_sizes import clip_sizes
+from lisa_tool.lisa.clip_sizes import LISA_N_PATCHES, ClipSizes
 from lisa_tool.lisa.config import LisaConfig, read_config_json
 from lisa_tool.lisa.memory import MemoryNeed, check_fits, memory_by_precision
 from lisa_tool.lisa.model import LisaModel
@@ -38,6 +40,10 @@ from lisa_tool.results import ModelInfo
 from lisa_tool.settings import Settings
 
 DeviceOf = Callable[[str], torch.device]
+
+_OTHER_CLIP = (
+    "Name the folder of the CLIP that config.json of the checkpoint calls mm_vision_tower: LISA_CLIP_PATH."
+)
 
 
 @dataclass(frozen=True)
@@ -74,18 +80,20 @@ def load_lisa(settings: Settings, work: Work) -> Loaded:
     config, tokenizer = read_sizes(checkpoint.folder), LisaTokenizer.from_folder(checkpoint.folder)
     _check_vocabulary(tokenizer, config)
     clip_folder = ready_clip(checkpoint, settings.clip_path, library, Part(work, 0.4, 0.5))
-    clip_config = read_config_json(clip_folder / "config.json")
+    clip = read_clip_sizes(clip_folder)
+    _check_clip(clip, config, clip_folder)
     device = pick_device(settings.device)
     policy = policy_for(settings.precision, device, quantize_all=settings.quantize_all)
     needs = memory_by_precision(
         config,
-        clip_sizes(clip_config),
+        clip,
         device="cuda" if device.type == "cuda" else "cpu",
         quantize_all=settings.quantize_all,
         limits=settings.limits,
     )
+    clip_config = read_config_json(clip_folder / "config.json")
     model = empty(lambda: LisaModel(config, clip_config)).eval()
-    where = _placed(model, needs, policy, device, spread=settings.device in ("auto", "cuda"))
+    where = _placed(config, needs, policy, device, spread=settings.device in ("auto", "cuda"))
     weights = chain(
         iter_weights(checkpoint.folder, Part(work, 0.5, 0.95)),
         iter_clip_weights(clip_folder, lambda key: clip_module_key(model.clip, key), Part(work, 0.95, 1.0)),
@@ -117,7 +125,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def _placed(
-    model: LisaModel, needs: Mapping[Any, MemoryNeed], policy: Policy, device: torch.device, *, spread: bool
+    config: LisaConfig, needs: Mapping[Any, MemoryNeed], policy: Policy, device: torch.device, *, spread: bool
 ) -> DeviceOf:
     """Where each weight goes. Several GPUs share the language model only when one has no room for it."""
     if device.type == "cpu":
@@ -128,7 +136,7 @@ def _placed(
     free, _ = torch.cuda.mem_get_info(device)
     need = needs[policy.kept]
     if spread and need.total - need.runtime > free and torch.cuda.device_count() > 1:
-        return device_map(model, policy, need)
+        return device_map(config, policy, need)
     check_fits(needs, policy.kept, free, torch.cuda.get_device_name(device), running=True)
     return lambda key: device
 
@@ -157,6 +165,32 @@ def _check_vocabulary(tokenizer: LisaTokenizer, config: LisaConfig) -> None:
     if tokenizer.vocab_size > config.llama.vocab_size:
         raise CheckpointInvalid(
             f"the tokenizer has {tokenizer.vocab_size} tokens, the model only {config.llama.vocab_size}"
+        )
+
+
+def _check_clip(clip: ClipSizes, config: LisaConfig, folder: Path) -> None:
+    """It is the one that the checkpoint was trained with, as far as sizes tell.
+
+    The model here would run with any number of patches. But the code that trains LISA counts on 256, so a
+    CLIP with more (ViT-L/14 at 336 pixels has 576, and the same width) is another one: it would give masks,
+    and wrong ones.
+    """
+    if clip.width != config.clip_width:
+        raise CheckpointInvalid(
+            f"the checkpoint wants a CLIP of width {config.clip_width}, the one in {folder.name!r} has "
+            f"{clip.width}",
+            _OTHER_CLIP,
+        )
+    if clip.n_patches != LISA_N_PATCHES:
+        raise CheckpointInvalid(
+            f"LISA wants a CLIP that makes {LISA_N_PATCHES} patches of a picture, the one in {folder.name!r} "
+            f"makes {clip.n_patches}",
+            _OTHER_CLIP,
+        )
+    if config.llama.max_positions <= clip.n_patches:
+        raise CheckpointInvalid(
+            f"config.json has max_position_embeddings = {config.llama.max_positions}, no room for the "
+            f"{clip.n_patches} of a picture and a question"
         )
 
 

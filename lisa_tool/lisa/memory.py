@@ -20,7 +20,7 @@ from typing import Literal, get_args
 
 from lisa_tool.errors import ModelTooLarge
 from lisa_tool.lisa.clip_sizes import ClipSizes
-from lisa_tool.lisa.config import SAM, LisaConfig
+from lisa_tool.lisa.config import MASKS_AT_ONCE, SAM, LisaConfig
 from lisa_tool.lisa.published import CLIP_VIT_L_14, LISA_7B
 from lisa_tool.lisa.tensors import checkpoint_shapes
 from lisa_tool.settings import Limits
@@ -39,7 +39,6 @@ RUNTIME_BYTES: dict[Device, int] = {"cuda": GIB // 2, "cpu": GIB}
 """Taken before the first tensor, and lost between tensors: CUDA's context; Python with torch. Assumed."""
 
 _WORDS_TOKENS = 60  # of a prompt: the template's 36 and a question of 25; the image's come on top
-_MASKS_AT_ONCE = 8  # that SAM's decoder takes, see lisa_tool.lisa.sam
 _ALWAYS_FP32 = tuple(f"{SAM}{part}." for part in ("image_encoder.neck", "prompt_encoder", "mask_decoder"))
 _NF4_BLOCK, _NF4_OUTER_BLOCK = 64, 256
 _NF4_TABLES = 4 * (16 + 256 + 1)  # values of a nibble, of a byte of scale, and the scales' mean
@@ -116,6 +115,21 @@ def memory_by_precision(
     }
 
 
+def bytes_by_key(
+    config: LisaConfig, precision: Precision, *, device: Device, quantize_all: bool
+) -> dict[str, int]:
+    """Checkpoint key -> what the model keeps of that tensor; CLIP's are not among them."""
+
+    def n_bytes(key: str, shape: tuple[int, ...]) -> int:
+        if key.startswith(_ALWAYS_FP32):
+            return 4 * prod(shape)
+        if _is_quantized(key, shape, precision, quantize_all):
+            return _quantized_bytes(shape, precision, device)
+        return _width(precision) * prod(shape)
+
+    return {key: n_bytes(key, shape) for key, shape in checkpoint_shapes(config).items()}
+
+
 def kv_bytes_per_token(config: LisaConfig, precision: Precision) -> int:
     """Keys and values of one position in all layers."""
     llama = config.llama
@@ -186,15 +200,8 @@ def _advice(needs: Mapping[Precision, MemoryNeed], room: int) -> str:
 def _weights(
     config: LisaConfig, clip: ClipSizes, precision: Precision, device: Device, quantize_all: bool
 ) -> int:
-    total = clip.n_parameters(config.clip_layer) * _width(precision)
-    for key, shape in checkpoint_shapes(config).items():
-        if key.startswith(_ALWAYS_FP32):
-            total += 4 * prod(shape)
-        elif _is_quantized(key, shape, precision, quantize_all):
-            total += _quantized_bytes(shape, precision, device)
-        else:
-            total += _width(precision) * prod(shape)
-    return total
+    in_checkpoint = bytes_by_key(config, precision, device=device, quantize_all=quantize_all)
+    return clip.n_parameters(config.clip_layer) * _width(precision) + sum(in_checkpoint.values())
 
 
 def _is_quantized(key: str, shape: tuple[int, ...], precision: Precision, quantize_all: bool) -> bool:
@@ -251,5 +258,5 @@ def _prefill_peak(config: LisaConfig, precision: Precision, tokens: int) -> int:
 
 def _mask_peak(config: LisaConfig, limits: Limits) -> int:
     """SAM's decoder in fp32, then one mask in the size of the largest image, thresholded."""
-    n_masks = min(limits.max_masks, _MASKS_AT_ONCE)
+    n_masks = min(limits.max_masks, MASKS_AT_ONCE)
     return n_masks * 7 * 4 * config.sam.grid**2 * config.sam.embed_width + 5 * limits.max_pixels

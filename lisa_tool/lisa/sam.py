@@ -19,9 +19,7 @@ from segment_anything.modeling import (  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
-from lisa_tool.lisa.config import SamSizes
-
-MASKS_AT_ONCE = 8  # each takes about 20 MiB in the decoder's transformer
+from lisa_tool.lisa.config import MASKS_AT_ONCE, SamSizes
 
 
 class Sam(nn.Module):

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from lisa_tool.errors import CheckpointInvalid, MissingExtra
-from lisa_tool.lisa.config import read_config_json
+from lisa_tool.lisa.checkpoint.files import has, inside
+from lisa_tool.lisa.config import read_config_json, read_small
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -59,11 +60,11 @@ class LisaTokenizer:
     def from_folder(cls, folder: Path) -> Self:
         """Read tokenizer.model, added_tokens.json and tokenizer_config.json.
 
-        Raises CheckpointInvalid, and MissingExtra without sentencepiece.
+        Raises CheckpointInvalid, WeightsCorrupt for a link to nothing, MissingExtra without sentencepiece.
         """
         pieces = _read_pieces(folder)
-        config = _read_optional(folder / "tokenizer_config.json")
-        added = _read_optional(folder / "added_tokens.json") or _decoder_entries(config)
+        config = _read_optional(folder, "tokenizer_config.json")
+        added = _read_optional(folder, "added_tokens.json") or _decoder_entries(config)
         new = {string: i for string, i in added.items() if i not in range(pieces.get_piece_size())}
         return cls(pieces, new, legacy=config.get("legacy") in (None, True))
 
@@ -199,17 +200,17 @@ def _read_pieces(folder: Path) -> SentencePieceProcessor:
         from sentencepiece import SentencePieceProcessor
     except ImportError as e:
         raise MissingExtra("LISA's tokenizer needs sentencepiece: pip install 'lisa-tool[lisa]'") from e
-    path = folder / "tokenizer.model"
-    pieces = SentencePieceProcessor()
-    try:
-        pieces.LoadFromSerializedProto(path.read_bytes())
-    except FileNotFoundError as e:
+    if not has(folder, "tokenizer.model"):
         raise CheckpointInvalid(
             "the checkpoint has no tokenizer.model",
             "Put the checkpoint's sentencepiece file tokenizer.model into its folder; tokenizer.json does "
             "not replace it.",
-        ) from e
-    except (OSError, RuntimeError) as e:
+        )
+    data = read_small(inside(folder, "tokenizer.model"))
+    pieces = SentencePieceProcessor()
+    try:
+        pieces.LoadFromSerializedProto(data)
+    except RuntimeError as e:
         raise CheckpointInvalid(
             "tokenizer.model of the checkpoint cannot be read as a sentencepiece model"
         ) from e
@@ -218,8 +219,8 @@ def _read_pieces(folder: Path) -> SentencePieceProcessor:
     return pieces
 
 
-def _read_optional(path: Path) -> dict[str, Any]:
-    return read_config_json(path) if path.exists() else {}
+def _read_optional(folder: Path, name: str) -> dict[str, Any]:
+    return read_config_json(inside(folder, name)) if has(folder, name) else {}
 
 
 def _decoder_entries(config: Mapping[str, Any]) -> dict[str, Any]:

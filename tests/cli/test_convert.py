@@ -104,8 +104,11 @@ def test_a_target_that_holds_something_is_an_error_with_code_4(cli: CommandLine,
 
 def test_a_file_where_the_target_should_be_is_an_error_with_code_4(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine", "utf-8")
-    ran = cli("convert", NANO, tmp_path / "out", "--json")
-    assert (ran.code, ran.error["code"]) == (4, "output_not_writable")
+    for target in (tmp_path / "out", tmp_path / "out" / "below", tmp_path / "out" / "far" / "below"):
+        ran = cli("convert", NANO, target, "--json")
+        assert (ran.code, ran.error["code"]) == (4, "output_not_writable")
+        assert f"{str(target)!r} cannot be written: a file is in its way" in ran.error["message"]
+        assert "LISA_WEIGHTS_DIR" not in ran.error["hint"]
     assert (tmp_path / "out").read_text("utf-8") == "mine"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lisa_tool.engine.call import Call
 from lisa_tool.errors import (
     BackendError,
     CheckpointInvalid,
@@ -26,8 +27,11 @@ from lisa_tool.lisa.checkpoint.clip_folder import ready_clip
 from lisa_tool.lisa.checkpoint.find import ready_checkpoint
 from lisa_tool.lisa.checkpoint.library import Library
 from lisa_tool.lisa.config import MAX_JSON_BYTES
+from lisa_tool.lisa.tokenizer import LisaTokenizer
+from lisa_tool.settings import load_settings
 from tests.lisa.checkpoint.checkpoints import (  # which skips all without torch
     BIN,
+    CLIP,
     NANO,
     State,
     Waiting,
@@ -42,6 +46,7 @@ from tests.lisa.checkpoint.checkpoints import (  # which skips all without torch
 )
 
 from lisa_tool.lisa.checkpoint.weights import iter_weights  # isort: skip
+from lisa_tool.lisa.loading import Loaded, load_lisa  # isort: skip
 from safetensors.torch import load_file, save_file  # isort: skip
 
 KEY = "model.layers.1.mlp.up_proj.weight"
@@ -72,6 +77,12 @@ def refused(folder: Path, library: Library, error: type[BackendError], why: str 
     assert caught.value.hint
     left = [path for path in library.weights_dir.rglob("*") if not path.name.endswith(".lock")]
     assert left in ([], [library.weights_dir / "folders"])
+
+
+def load(folder: Path, clip: Path, tmp_path: Path) -> Loaded:
+    """Load a checkpoint with a CLIP from beside."""
+    settings = load_settings(model=str(folder), clip_path=clip, weights_dir=tmp_path / "weights")
+    return load_lisa(settings, Call.start(deadline_s=600))
 
 
 class Gadget:
@@ -334,6 +345,81 @@ def test_what_is_no_file_is_not_opened(folder: Path, library: Library, make: Cal
 def test_a_config_that_is_none_is_one_typed_error(folder: Path, library: Library, text: str) -> None:
     (folder / "config.json").write_text(text, "latin-1")
     refused(folder, library, CheckpointInvalid, r"config\.json")
+
+
+ODD_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
+    "architectures that are a number": ({"architectures": 3}, "architectures = 3, expected a list"),
+    "architectures that are an object": ({"architectures": {"LISAForCausalLM": 1}}, "expected a list"),
+    "heads of an odd width": ({"num_attention_heads": 64}, "64 heads do not divide"),
+    "no heads for keys": ({"num_key_value_heads": 0}, "num_key_value_heads = 0"),
+    "heads for keys that do not divide": ({"num_key_value_heads": 3}, "num_key_value_heads = 3"),
+}
+
+
+@pytest.mark.parametrize(("fields", "why"), ODD_CONFIGS.values(), ids=ODD_CONFIGS)
+def test_a_config_with_an_odd_value_is_one_typed_error(
+    folder: Path, library: Library, fields: dict[str, Any], why: str
+) -> None:
+    edit_json(folder / "config.json", lambda config: config.update(fields))
+    refused(folder, library, CheckpointInvalid, why)
+
+
+@pytest.mark.parametrize("positions", [-1, 0, 256])
+def test_a_model_without_room_for_a_picture_is_refused(folder: Path, tmp_path: Path, positions: int) -> None:
+    edit_json(folder / "config.json", lambda config: config.update(max_position_embeddings=positions))
+    with pytest.raises(CheckpointInvalid, match=f"max_position_embeddings = {positions}, no room") as caught:
+        load(folder, CLIP, tmp_path)
+    assert caught.value.hint
+
+
+ODD_CLIPS: dict[str, tuple[dict[str, Any], str]] = {
+    "an activation that is none": (
+        {"hidden_act": "nope"},
+        "hidden_act = 'nope', expected quick_gelu or gelu",
+    ),
+    "an activation that is a list": ({"hidden_act": ["gelu"]}, "hidden_act"),
+    "heads that do not divide": ({"num_attention_heads": 5}, "num_attention_heads = 5, expected a divisor"),
+    "no heads": ({"num_attention_heads": 0}, "num_attention_heads = 0"),
+    "a size that is true": ({"patch_size": True}, "patch_size = True"),
+    "patches larger than the picture": ({"patch_size": 225}, "patch_size = 225"),
+    "layers without end": ({"num_hidden_layers": 10**15}, f"{10**15} layers"),
+    "a picture without end": ({"image_size": 10**12}, "wrong shape"),
+    "an epsilon that is text": ({"layer_norm_eps": "small"}, "layer_norm_eps = 'small'"),
+    "a vision_config that is a list": ({"vision_config": []}, r"vision_config = \[\]"),
+}
+
+
+@pytest.mark.parametrize("pickled", [True, False], ids=["pickled", "safetensors"])
+@pytest.mark.parametrize(("fields", "why"), ODD_CLIPS.values(), ids=ODD_CLIPS)
+def test_a_clip_with_an_odd_value_is_one_typed_error(
+    made: Path, tmp_path: Path, fields: dict[str, Any], why: str, pickled: bool
+) -> None:
+    clip = copy_of(CLIP, tmp_path / "clip")
+    if not pickled:
+        save_file(torch.load(clip / BIN, weights_only=True), clip / "model.safetensors")
+    edit_json(clip / "config.json", lambda config: config.update(fields))
+    with pytest.raises(CheckpointInvalid, match=why) as caught:
+        load(made, clip, tmp_path)
+    assert caught.value.hint
+
+
+TOKENIZER_FILES = ["tokenizer.model", "added_tokens.json", "tokenizer_config.json"]
+
+
+@pytest.mark.parametrize("name", TOKENIZER_FILES)
+def test_a_tokenizer_that_leads_out_of_its_folder_is_not_read(converted: Path, name: str) -> None:
+    (converted / name).rename(converted.with_name("secret"))
+    (converted / name).symlink_to(converted.with_name("secret"))
+    with pytest.raises(CheckpointInvalid, match="leads out of its folder"):
+        LisaTokenizer.from_folder(converted)
+
+
+@pytest.mark.parametrize("name", TOKENIZER_FILES)
+def test_of_a_huge_tokenizer_no_more_is_read_than_is_allowed(converted: Path, name: str) -> None:
+    with (converted / name).open("ab") as file:
+        file.truncate(MAX_JSON_BYTES + 1)
+    with pytest.raises(CheckpointInvalid, match=f"{name} .* larger"):
+        LisaTokenizer.from_folder(converted)
 
 
 def test_a_config_of_just_the_allowed_size_is_read(folder: Path, library: Library) -> None:

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lisa_tool.engine.call import Call, Progress
 from lisa_tool.engine.machine import Memory
 from lisa_tool.errors import BadSettings, Cancelled, CheckpointInvalid, DeadlineExceeded, ModelTooLarge
+from lisa_tool.lisa.checkpoint.expected import clip_shapes
+from lisa_tool.lisa.clip_sizes import clip_sizes
 from lisa_tool.lisa.loading import Loaded, load_lisa, pick_device
 from lisa_tool.lisa.spread import DeviceMap
 from lisa_tool.pipeline import LocalSegmenter
 from lisa_tool.segmenter import open_segmenter
 from lisa_tool.settings import Settings
-from tests.lisa.conftest import GOLDEN
+from tests.lisa.conftest import CLIP, GOLDEN
 
 CPU = torch.device("cpu")
 
@@ -142,3 +145,39 @@ def test_a_weight_goes_to_the_gpu_of_its_module(key: str, device: str) -> None:
 
 def test_a_map_of_the_whole_model_holds_for_every_weight() -> None:
     assert DeviceMap({"": 1})("llm.model.norm.weight") == torch.device("cuda:1")
+
+
+def a_clip(folder: Path, **changed: int) -> Path:
+    """A CLIP like the recorded one, but for these sizes, with zeros for weights."""
+    config = json.loads((CLIP / "config.json").read_text("utf-8")) | changed
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    shapes = clip_shapes(clip_sizes(config))
+    save_file({key: torch.zeros(shape) for key, shape in shapes.items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"hidden_size": 64}, "wants a CLIP of width 48, the one in 'clip' has 64"),
+        ({"image_size": 336}, "256 patches of a picture, the one in 'clip' makes 576"),
+    ],
+)
+def test_another_clip_than_the_checkpoints_is_refused_before_a_weight_is_read(
+    nano_settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, int],
+    why: str,
+) -> None:
+    monkeypatch.setattr("lisa_tool.lisa.loading.iter_weights", lambda *_: pytest.fail("a weight was read"))
+    other = a_clip(tmp_path / "clip", **changed)
+    with pytest.raises(CheckpointInvalid, match=why) as refused:
+        load_lisa(nano_settings.model_copy(update={"clip_path": other}), call())
+    assert "LISA_CLIP_PATH" in refused.value.hint
+
+
+def test_a_clip_of_the_right_sizes_is_loaded(nano_settings: Settings, tmp_path: Path) -> None:
+    other = a_clip(tmp_path / "clip")
+    assert load_lisa(nano_settings.model_copy(update={"clip_path": other}), call()).clip_size == 224

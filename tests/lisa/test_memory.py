@@ -243,7 +243,8 @@ def test_the_mask_decoder_reaches_the_peak_that_is_counted() -> None:
     pytest.importorskip("segment_anything")
     import torch
 
-    from lisa_tool.lisa.sam import MASKS_AT_ONCE, Sam
+    from lisa_tool.lisa.config import MASKS_AT_ONCE
+    from lisa_tool.lisa.sam import Sam
     from tests.lisa.live_bytes import LiveBytes
 
     sizes = replace(SAM_VIT_H, depth=1, n_heads=1, global_blocks=(0,))

@@ -7,10 +7,10 @@ import torch
 from segment_anything.modeling import ImageEncoderViT  # type: ignore[import-untyped]
 from torch import nn
 
-from lisa_tool.lisa.config import SamSizes
+from lisa_tool.lisa.config import MASKS_AT_ONCE, SamSizes
 from lisa_tool.lisa.loading import Loaded
 from lisa_tool.lisa.processing import sam_pixels
-from lisa_tool.lisa.sam import MASKS_AT_ONCE, Sam, full_size_logits
+from lisa_tool.lisa.sam import Sam, full_size_logits
 from tests.lisa.conftest import picture
 
 SMALL = SamSizes(256, 16, 16, 48, 3, 3, 96, 7, (2,), 64, 16, 2, 128, 2, 3, 3, 48)

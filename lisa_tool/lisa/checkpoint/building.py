@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,9 +27,9 @@ _RESERVE_BYTES = 64 * 2**20  # left free on the disk
 @contextmanager
 def alone(target: Path, work: Work) -> Iterator[None]:
     """Wait until nobody else makes `target`; who comes second finds it made. Raises OutputNotWritable."""
-    with disk_errors(target.parent):
+    with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(target.with_name(f".{target.name}.lock"))
+        lock = _lock(target)
         while True:
             work.check()
             try:
@@ -50,12 +50,12 @@ def building(target: Path, n_bytes: int) -> Iterator[Path]:
     n_bytes: what will be written. Raises OutputFull before anything is, when the disk has no room for it, and
     OutputFull or OutputNotWritable for errors of the disk in the body. Only inside of `alone`.
     """
-    part = target.with_name(f".{target.name}.part")
-    with disk_errors(target.parent):
+    part = _part(target)
+    with disk_errors(target):
         shutil.rmtree(part, ignore_errors=True)
         free = shutil.disk_usage(target.parent).free
         if free < n_bytes + _RESERVE_BYTES:
-            raise _full(target.parent, f"{free / 1e9:.1f} GB are free, {n_bytes / 1e9:.1f} GB are needed")
+            raise _full(target, f"{free / 1e9:.1f} GB are free, {n_bytes / 1e9:.1f} GB are needed")
         if target.exists() and any(target.iterdir()):
             raise OutputNotWritable(
                 f"{str(target)!r} is not empty", "Choose another folder, or remove this one first."
@@ -74,8 +74,16 @@ def building(target: Path, n_bytes: int) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
+def remove(target: Path) -> None:
+    """Take away a folder that was made here, whole at once. One that is in use stays."""
+    with suppress(Timeout, OSError), _lock(target).acquire(timeout=0):
+        gone = _part(target)
+        target.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
 @contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(target: Path) -> Iterator[None]:
     """Turn the operating system's errors into ours."""
     try:
         yield
@@ -83,19 +91,28 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise
     except OSError as e:
         reason = os.strerror(e.errno) if e.errno else type(e).__name__
+        if e.errno in (errno.EEXIST, errno.ENOTDIR):
+            reason = "a file is in its way"
         if e.errno in DISK_FULL:
-            raise _full(folder, reason) from e
+            raise _full(target, reason) from e
         raise OutputNotWritable(
-            f"the folder {str(folder)!r} cannot be written: {reason}", "Choose another: LISA_WEIGHTS_DIR."
+            f"the folder {str(target)!r} cannot be written: {reason}", "Choose another folder."
         ) from e
 
 
-def _full(folder: Path, why: str) -> OutputFull:
+def _full(target: Path, why: str) -> OutputFull:
     """The error for a disk without room for a checkpoint."""
     return OutputFull(
-        f"the disk of {str(folder)!r} is too full: {why}",
-        "Free some space or choose another: LISA_WEIGHTS_DIR.",
+        f"the disk of {str(target)!r} is too full: {why}", "Free some space or choose another folder."
     )
+
+
+def _lock(target: Path) -> FileLock:
+    return FileLock(target.with_name(f".{target.name}.lock"))
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
 
 
 def _flush(path: Path) -> None:

@@ -13,6 +13,7 @@ from lisa_tool.lisa.checkpoint.find import Checkpoint
 from lisa_tool.lisa.checkpoint.library import CONFIG, Library
 from lisa_tool.lisa.checkpoint.manifest import MANIFEST, as_downloaded, read_manifest, verify_once
 from lisa_tool.lisa.checkpoint.work import Part, Work
+from lisa_tool.lisa.hub_name import HUB_NAME
 
 HOW_TO_GIVE = "Download it on another machine and name its folder: LISA_CLIP_PATH."
 
@@ -31,7 +32,10 @@ def ready_clip(checkpoint: Checkpoint, clip_path: Path | None, library: Library,
 
         target = library.home_of(folder, name, revision)
         if not has(target, MANIFEST):
-            convert_clip(folder, target, name=name, revision=revision, work=Part(work, 0.5, 0.8))
+            source, part = folder, Part(work, 0.5, 0.8)
+            library.fill(
+                target, lambda home: convert_clip(source, home, name=name, revision=revision, work=part)
+            )
         folder = target
     manifest = read_manifest(folder)
     files = manifest.files if manifest else as_downloaded(weight_files(folder).paths)
@@ -55,8 +59,6 @@ def _find(
     for folder in (home, *home.parents[:2]):
         if has(folder / last, CONFIG):
             return folder / last, last, None
-    from lisa_tool.lisa.checkpoint.hub import HUB_NAME
-
     if not HUB_NAME.fullmatch(name):
         raise CheckpointNotFound(f"the checkpoint needs the CLIP {name!r}, which is not here", HOW_TO_GIVE)
     try:

@@ -30,7 +30,9 @@ from lisa_tool.errors import (
 from lisa_tool.lisa.checkpoint.building import alone, building
 from lisa_tool.lisa.checkpoint.expected import Tensors, check_clip, check_lisa, clip_tensors, lisa_tensors
 from lisa_tool.lisa.checkpoint.files import (
+    CLIP_SMALL_FILES,
     DOWNLOAD_AGAIN,
+    LISA_SMALL_FILES,
     WeightFiles,
     has,
     inside,
@@ -70,17 +72,10 @@ class _Kind:
 _LISA = _Kind(
     lisa_tensors,
     check_lisa,
-    (
-        "config.json",
-        "generation_config.json",
-        TOKENIZER,
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-    ),
+    LISA_SMALL_FILES,
     ("config.json", TOKENIZER),
 )
-_CLIP = _Kind(clip_tensors, check_clip, ("config.json", "preprocessor_config.json"), ("config.json",))
+_CLIP = _Kind(clip_tensors, check_clip, CLIP_SMALL_FILES, ("config.json",))
 
 
 def convert_checkpoint(

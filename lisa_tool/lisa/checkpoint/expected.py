@@ -43,6 +43,10 @@ def check_clip(config: Mapping[str, Any], tensors: Tensors) -> ClipSizes:
     """
     sizes = clip_sizes(config)
     read = {key.removeprefix(VISION): tensor for key, tensor in clip_tensors(tensors).items()}
+    if sizes.depth > len(read):  # or the list of what is expected could be without end
+        raise CheckpointInvalid(
+            f"CLIP's config.json has {sizes.depth} layers, the folder {len(read)} tensors"
+        )
     _compare(read, clip_shapes(sizes))
     return sizes
 

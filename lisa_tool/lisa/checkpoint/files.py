@@ -18,6 +18,19 @@ from lisa_tool.lisa.config import read_config_json
 
 DOWNLOAD_AGAIN = "Download the checkpoint again."
 
+LISA_SMALL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+"""What belongs to a LISA checkpoint beside its weights."""
+
+CLIP_SMALL_FILES = ("config.json", "preprocessor_config.json")
+"""What belongs to a CLIP beside its weights."""
+
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LFS_POINTER = b"version https://git-lfs"

@@ -19,6 +19,7 @@ from lisa_tool.lisa.checkpoint.library import CONFIG, Library
 from lisa_tool.lisa.checkpoint.manifest import MANIFEST, Manifest, as_downloaded, read_manifest, verify_once
 from lisa_tool.lisa.checkpoint.work import Part, Work
 from lisa_tool.lisa.config import read_config_json
+from lisa_tool.lisa.hub_name import HUB_NAME
 
 TOKENIZER = "tokenizer.model"
 
@@ -74,8 +75,6 @@ def find_checkpoint(name: str, library: Library, *, revision: str | None = None,
 
     Raises as `open_checkpoint` and `Library.find` do.
     """
-    from lisa_tool.lisa.checkpoint.hub import HUB_NAME
-
     folder = os.path.expanduser(name)
     if os.path.isdir(folder):
         return open_checkpoint(Path(folder))
@@ -109,11 +108,15 @@ def convert_found(
     """
     from lisa_tool.lisa.checkpoint.convert import convert_checkpoint
 
-    if target is None:
-        if found.manifest:
-            return found
+    def convert(home: Path) -> Manifest:
+        return convert_checkpoint(found.folder, home, name=found.name, revision=found.revision, work=work)
+
+    if target is not None:
+        convert(target)
+    elif found.manifest:
+        return found
+    else:
         target = library.home_of(found.folder, found.name, found.revision)
-        if has(target, MANIFEST):
-            return replace(open_checkpoint(target), origin=found.folder)
-    convert_checkpoint(found.folder, target, name=found.name, revision=found.revision, work=work)
+        if not has(target, MANIFEST):
+            library.fill(target, convert)
     return replace(open_checkpoint(target), origin=found.folder)

@@ -22,6 +22,7 @@ import huggingface_hub
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -41,7 +42,6 @@ from lisa_tool.lisa.checkpoint.building import DISK_FULL
 from lisa_tool.lisa.checkpoint.files import PLAIN_NAME
 from lisa_tool.lisa.checkpoint.work import Work
 
-HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 _LOOK_S = 0.2  # how often to see how far the download is, and whether it should stop
@@ -115,14 +115,18 @@ def fetch(repository: Repository, files: Sequence[str], work: Work) -> Path:
 
 
 def cached(name: str, revision: str | None) -> Path | None:
-    """The folder in the hub's cache with this commit or branch, whole or not; asks nobody."""
-    try:
-        folder = huggingface_hub.snapshot_download(
-            name, revision=revision, local_files_only=True, allow_patterns=["config.json"]
-        )
-    except LocalEntryNotFoundError:
-        return None
-    return Path(folder)
+    """The folder in the hub's cache with this commit or branch, whole or not; asks nobody.
+
+    Raises CheckpointNotFound for what cannot be a name there.
+    """
+    with _hub_errors(name, revision):
+        try:
+            folder = huggingface_hub.snapshot_download(
+                name, revision=revision, local_files_only=True, allow_patterns=["config.json"]
+            )
+        except LocalEntryNotFoundError:
+            return None
+        return Path(folder)
 
 
 class _Download:
@@ -191,6 +195,8 @@ def _hub_errors(name: str, revision: str | None) -> Iterator[None]:
         ) from e
     except RepositoryNotFoundError as e:
         raise CheckpointNotFound(f"the hub has no {name!r}, or it is private") from e
+    except HFValidationError as e:
+        raise CheckpointNotFound(f"{name!r} cannot be a name on the hub") from e
     except OfflineModeIsEnabled as e:
         raise not_cached(name, revision) from e
     except HfHubHTTPError as e:

@@ -7,7 +7,7 @@
     model.*                         llm.model.*
     lm_head.*                       llm.lm_head.*
 
-CLIP comes from a folder of its own; `Clip.module_key` knows its names.
+CLIP comes from a folder of its own; `lisa_tool.lisa.clip.clip_module_key` knows its names.
 """
 
 from __future__ import annotations

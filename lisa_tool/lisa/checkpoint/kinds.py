@@ -9,7 +9,7 @@ import reprlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from lisa_tool.errors import CheckpointNotFound, CheckpointUnsupported
+from lisa_tool.errors import CheckpointInvalid, CheckpointNotFound, CheckpointUnsupported
 
 _V0_FILES = {"pytorch_model-visual_model.bin", "pytorch_model-text_hidden_fcs.bin"}
 _MERGE_FIRST = "Merge it into its base model with the training code that made it, and give the merged folder."
@@ -19,7 +19,8 @@ def refuse_other_kinds(names: Collection[str], config: Mapping[str, Any] | None)
     """Return when these may be a LISA v1 checkpoint; its tensors say the rest.
 
     names: the files of the folder or of the hub's repository. config: config.json, None when there is none.
-    Raises CheckpointUnsupported with the reason, or CheckpointNotFound when this is no checkpoint at all.
+    Raises CheckpointUnsupported with the reason, CheckpointNotFound when this is no checkpoint at all, or
+    CheckpointInvalid.
     """
     if "adapter_config.json" in names:
         raise CheckpointUnsupported("this is a LoRA adapter, not a whole checkpoint", _MERGE_FIRST)
@@ -38,7 +39,11 @@ def refuse_other_kinds(names: Collection[str], config: Mapping[str, Any] | None)
         raise CheckpointUnsupported(
             "the checkpoint is quantised already", "Give the original one; --precision nf4 quantises it here."
         )
-    architectures = config.get("architectures")
+    architectures = config.get("architectures") or []
+    if not isinstance(architectures, list):
+        raise CheckpointInvalid(
+            f"config.json has architectures = {reprlib.repr(architectures)}, expected a list of names"
+        )
     if architectures and "LISAForCausalLM" not in architectures:
         raise CheckpointUnsupported(
             f"config.json says {reprlib.repr(architectures)}: a model without LISA's mask decoder"

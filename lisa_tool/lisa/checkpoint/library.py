@@ -2,7 +2,9 @@
 
     <weights_dir>/<owner>--<name>/<commit>/   a converted checkpoint of the hub
     <weights_dir>/<owner>--<name>/pinned      the commit that is meant when nobody names one
-    <weights_dir>/folders/<name>-<16 hex>/    a converted folder, as its files were then
+    <weights_dir>/folders/<name>-<16 hex>-<16 hex>/
+                                              a converted folder (the first hash is of where it lies), as its
+                                              files were then (the second); it replaces older ones
     <weights_dir>/verified/                   which folders have been verified (`manifest.verify_once`)
     the hub's cache                           downloads as they are
 
@@ -21,13 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lisa_tool.errors import CheckpointNotFound, WeightsCorrupt
-from lisa_tool.lisa.checkpoint.files import has, inside
+from lisa_tool.errors import CheckpointNotFound, OutputFull, OutputNotWritable, WeightsCorrupt
+from lisa_tool.lisa.checkpoint.files import CLIP_SMALL_FILES, LISA_SMALL_FILES, has, inside, weight_files
 from lisa_tool.lisa.checkpoint.manifest import MANIFEST
 from lisa_tool.lisa.checkpoint.work import Part, Work
 from lisa_tool.lisa.config import read_config_json
 
 CONFIG = "config.json"
+
+_SMALL = {*LISA_SMALL_FILES, *CLIP_SMALL_FILES}
 
 Refusal = Callable[[Collection[str], Mapping[str, Any] | None], None]
 """Raises when file names and config.json are not those of what is looked for."""
@@ -56,16 +60,38 @@ class Library:
     def home_of(self, folder: Path, name: str, revision: str | None) -> Path:
         """Where the converted form of a folder lies, or will.
 
-        name, revision: of a commit on the hub; without a revision it is the folder as its files are now.
+        name, revision: of a commit on the hub; without a revision it is the folder as those of its files are
+        now that are converted or copied.
         """
         if revision:
             return self._home(name) / revision
-        digest = hashlib.sha256(os.fsencode(folder.resolve()))
+        real = folder.resolve()
+        where = hashlib.sha256(os.fsencode(real)).hexdigest()
+        files = hashlib.sha256()
+        weights = {path.name for path in weight_files(folder).paths}
         for path in sorted(folder.iterdir()):
-            if path.is_file():
+            if path.is_file() and (path.name in weights | _SMALL or path.name.endswith(".index.json")):
                 stat = path.stat()
-                digest.update(f"\0{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
-        return self.weights_dir / "folders" / f"{folder.resolve().name[:64]}-{digest.hexdigest()[:16]}"
+                files.update(os.fsencode(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
+        return self._folders / f"{real.name[:64]}-{where[:16]}-{files.hexdigest()[:16]}"
+
+    def fill(self, home: Path, convert: Callable[[Path], object]) -> None:
+        """Let `convert` make one of this library's homes; older forms of the same folder go when it is made.
+
+        Raises what `convert` raises; where the folder is to blame the hint says how to choose another.
+        """
+        from lisa_tool.lisa.checkpoint.building import remove
+
+        try:
+            convert(home)
+        except (OutputFull, OutputNotWritable) as e:
+            raise type(e)(e.message, f"{e.hint} LISA_WEIGHTS_DIR says where they lie.") from e
+        if home.parent != self._folders:
+            return
+        same_folder = home.name.rpartition("-")[0]
+        for other in list(self._folders.iterdir()):
+            if other.name.rpartition("-")[0] == same_folder and other != home and has(other, MANIFEST):
+                remove(other)
 
     def find(
         self,
@@ -122,6 +148,10 @@ class Library:
         except (CheckpointNotFound, WeightsCorrupt):
             return None
         return Found(downloaded, revision)
+
+    @property
+    def _folders(self) -> Path:
+        return self.weights_dir / "folders"
 
     def _home(self, name: str) -> Path:
         return self.weights_dir / name.replace("/", "--")

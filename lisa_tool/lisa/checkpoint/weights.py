@@ -26,13 +26,14 @@ from lisa_tool.lisa.checkpoint.library import CONFIG
 from lisa_tool.lisa.checkpoint.manifest import read_manifest
 from lisa_tool.lisa.checkpoint.safetensors_header import read_header
 from lisa_tool.lisa.checkpoint.work import ByteCount, Work
+from lisa_tool.lisa.clip_sizes import ClipSizes
 from lisa_tool.lisa.config import LisaConfig, read_config_json
 
 M = TypeVar("M", bound=nn.Module)
 
 
 def empty(build: Callable[[], M]) -> M:
-    """Build a model whose parameters take no memory until `load_weights`.
+    """Build a model whose parameters take no memory until `set_weight` gives them theirs.
 
     Buffers are real from the start: those that no file holds, such as the frequencies of RoPE, are computed
     while the model is built, and would be lost on the meta device.
@@ -48,6 +49,11 @@ def read_sizes(folder: Path) -> LisaConfig:
     WeightsCorrupt.
     """
     return check_lisa(read_config_json(inside(folder, CONFIG)), _tensors(_headers(folder)))
+
+
+def read_clip_sizes(folder: Path) -> ClipSizes:
+    """`read_sizes` for a CLIP folder."""
+    return check_clip(read_config_json(inside(folder, CONFIG)), _tensors(_headers(folder)))
 
 
 def iter_weights(folder: Path, work: Work) -> Iterator[tuple[str, Tensor]]:

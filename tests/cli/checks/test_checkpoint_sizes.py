@@ -17,7 +17,15 @@ SMALL = replace(
     LISA_7B,
     clip_width=48,
     clip_name="eye",
-    llama=replace(LISA_7B.llama, vocab_size=99, hidden_size=64, intermediate_size=96, n_layers=2, n_heads=4),
+    llama=replace(
+        LISA_7B.llama,
+        vocab_size=99,
+        hidden_size=64,
+        intermediate_size=96,
+        n_layers=2,
+        n_heads=4,
+        n_kv_heads=4,
+    ),
     sam=replace(LISA_7B.sam, width=64, n_heads=2, depth=2, global_blocks=(1,), mlp_width=64, embed_width=32),
 )
 FIELDS = {
@@ -27,7 +35,7 @@ FIELDS = {
     "intermediate_size": 96,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "num_key_value_heads": 32,
+    "num_key_value_heads": 4,
     "mm_hidden_size": 48,
     "mm_vision_select_layer": -2,
     "mm_vision_tower": "eye",

@@ -1,5 +1,6 @@
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,65 @@ def test_memory_that_the_system_does_not_tell_is_unknown() -> None:
     assert parse_meminfo("") == Memory(None, None)
 
 
-def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(machine, "_CGROUP_LIMITS", (limit,))
-    unlimited = machine.memory()
-    limit.write_text("1048576\n")
-    assert machine.memory() == Memory(2**20, 2**20)
-    limit.write_text("max\n")
-    assert machine.memory().total == unlimited.total
+MIB = 2**20
+V2 = {"limit": "memory.max", "usage": "memory.current"}
+V1 = {"limit": "memory.limit_in_bytes", "usage": "memory.usage_in_bytes"}
+
+
+def put(folder: Path, names: dict[str, str], limit: str | int, usage: int, stat: str = "") -> None:
+    """A control group as the kernel shows it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / names["limit"]).write_text(f"{limit}\n")
+    (folder / names["usage"]).write_text(f"{usage}\n")
+    (folder / "memory.stat").write_text(stat)
+
+
+@pytest.fixture
+def cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the control groups are seen; there is none yet, and the process is in one of version 2."""
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "_OWN_CGROUPS", tmp_path / "own")
+    (tmp_path / "own").write_text("0::/\n")
+    return tmp_path / "cgroup"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+class TestInAContainer:
+    def test_its_limit_counts_less_what_it_uses_already(self, cgroups: Path) -> None:
+        unlimited = machine.memory()
+        put(cgroups, V2, 8 * MIB, 3 * MIB)
+        assert machine.memory() == Memory(8 * MIB, 5 * MIB)
+        put(cgroups, V2, "max", 3 * MIB)
+        assert machine.memory().total == unlimited.total
+
+    def test_files_that_it_has_read_are_no_use_of_memory(self, cgroups: Path) -> None:
+        put(cgroups, V2, 8 * MIB, 8 * MIB, f"anon {MIB}\nactive_file {2 * MIB}\ninactive_file {3 * MIB}\n")
+        assert machine.memory() == Memory(8 * MIB, 5 * MIB)
+
+    def test_more_in_use_than_the_limit_leaves_nothing(self, cgroups: Path) -> None:
+        put(cgroups, V2, 2 * MIB, 3 * MIB)
+        assert machine.memory() == Memory(2 * MIB, 0)
+
+    def test_the_process_own_group_and_those_around_it_count(self, cgroups: Path, tmp_path: Path) -> None:
+        (tmp_path / "own").write_text("0::/pod/app\n")
+        put(cgroups / "pod", V2, 9 * MIB, 8 * MIB)
+        put(cgroups / "pod" / "app", V2, 4 * MIB, MIB)
+        assert machine.memory() == Memory(4 * MIB, MIB)
+
+    @pytest.mark.parametrize("path", ["/docker/0123", "/../outside", "/d\u00f6cker"])
+    def test_a_path_that_is_not_seen_here_means_the_outermost_group(
+        self, cgroups: Path, tmp_path: Path, path: str
+    ) -> None:
+        (tmp_path / "own").write_text(f"0::{path}\n", "utf-8")
+        put(cgroups, V2, 4 * MIB, MIB)
+        put(cgroups / ".." / "outside", V2, 1, 0)
+        assert machine.memory() == Memory(4 * MIB, 3 * MIB)
+
+    def test_version_1_says_the_same_in_other_words(self, cgroups: Path, tmp_path: Path) -> None:
+        (tmp_path / "own").write_text("12:cpu,cpuacct:/\n9:memory:/docker/a:b\n0::/\n")
+        put(cgroups / "memory", V1, 2**63 - 4096, 20 * GIB)
+        put(cgroups / "memory" / "docker" / "a:b", V1, 8 * MIB, 2 * MIB)
+        assert machine.memory() == Memory(8 * MIB, 6 * MIB)
 
 
 def test_gpus_are_read_from_nvidia_smi() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from lisa_tool.errors import (
     CheckpointInvalid,
     CheckpointNotFound,
     CheckpointUnsupported,
+    OutputNotWritable,
     WeightsCorrupt,
 )
 from lisa_tool.lisa.checkpoint.clip_folder import ready_clip
 from lisa_tool.lisa.checkpoint.find import find_checkpoint, open_checkpoint, ready_checkpoint
 from lisa_tool.lisa.checkpoint.library import Library
+from lisa_tool.segmenter import names_a_checkpoint
 from tests.lisa.checkpoint.checkpoints import (
     BIN,
     CLIP,
@@ -72,6 +75,55 @@ def test_a_folder_whose_files_changed_is_converted_anew(folder: Path, library: L
     other = ready_checkpoint(str(folder), library, work=Waiting())
     assert other.folder != one.folder
     assert other.config["max_position_embeddings"] == 4096
+
+
+def test_a_newer_conversion_takes_the_place_of_the_older_ones_of_the_same_folder(
+    folder: Path, library: Library, tmp_path: Path
+) -> None:
+    beside = copy_of(folder, tmp_path / "beside" / "nano")
+    others = ready_checkpoint(str(beside), library, work=Waiting()).folder
+    one = ready_checkpoint(str(folder), library, work=Waiting()).folder
+    edit_json(folder / "config.json", lambda config: config.update(max_position_embeddings=4096))
+    other = ready_checkpoint(str(folder), library, work=Waiting()).folder
+    assert not one.exists()
+    assert sorted(path for path in other.parent.iterdir() if path.is_dir()) == sorted([other, others])
+
+
+def test_an_older_conversion_that_is_locked_and_a_folder_of_somebody_else_stay(
+    folder: Path, library: Library
+) -> None:
+    from lisa_tool.lisa.checkpoint.building import alone
+
+    one = ready_checkpoint(str(folder), library, work=Waiting()).folder
+    mine = one.with_name(f"{one.name.rpartition('-')[0]}-notes")
+    mine.mkdir()
+    edit_json(folder / "config.json", lambda config: config.update(max_position_embeddings=4096))
+    with alone(one, Waiting()):
+        other = ready_checkpoint(str(folder), library, work=Waiting()).folder
+    assert all(path.is_dir() for path in (one, mine, other))
+
+
+def test_what_is_neither_converted_nor_copied_changes_nothing(folder: Path, library: Library) -> None:
+    one = ready_checkpoint(str(folder), library, work=Waiting()).folder
+    (folder / "README.md").write_text("# LISA", "utf-8")
+    (folder / "training_args.bin").write_bytes(b"")
+    waiting = Waiting()
+    assert ready_checkpoint(str(folder), library, work=waiting).folder == one
+    assert "converting the weights" not in waiting.stages
+
+
+@pytest.mark.parametrize("name", [BIN, "added_tokens.json"])
+def test_a_file_that_was_touched_may_have_changed(folder: Path, library: Library, name: str) -> None:
+    one = ready_checkpoint(str(folder), library, work=Waiting()).folder
+    os.utime(folder / name, ns=(0, 0))
+    assert ready_checkpoint(str(folder), library, work=Waiting()).folder != one
+
+
+def test_a_library_that_cannot_be_written_says_how_to_choose_another(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputNotWritable, match="a file is in its way") as caught:
+        ready_checkpoint(str(folder), Library(tmp_path / "file" / "weights", offline=True), work=Waiting())
+    assert "LISA_WEIGHTS_DIR" in caught.value.hint
 
 
 def test_a_converted_folder_is_used_where_it_lies_and_verified_once(folder: Path, library: Library) -> None:
@@ -155,11 +207,16 @@ def test_a_config_that_does_not_fit_is_an_error_that_names_the_field(
 
 
 @pytest.mark.parametrize(
-    "name", ["no/such/folder", "nano!", "a/b/c", "../x/y", "~nobody/x", "\0", "x" * 5000]
+    "name",
+    [
+        *("no/such/folder", "nano!", "a/b/c", "../x/y", "~nobody/x", "\0", "x" * 5000),
+        *("a--b/c", "a..b/c", "a/b--c", "a/b.", "a-/b", "a/b.git", "a/b\n", "\u00e4/b", "a/" + "b" * 97),
+    ],
 )
 def test_what_is_neither_a_folder_nor_a_hub_name_is_not_found(library: Library, name: str) -> None:
     with pytest.raises(CheckpointNotFound, match="there is no folder"):
         find_checkpoint(name, library, work=Waiting())
+    assert not names_a_checkpoint(name)
 
 
 def test_an_index_may_be_wrong_about_where_a_tensor_is(folder: Path, library: Library) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from lisa_tool.errors import (
 from lisa_tool.lisa.checkpoint.clip_folder import ready_clip
 from lisa_tool.lisa.checkpoint.find import Checkpoint, find_checkpoint, ready_checkpoint
 from lisa_tool.lisa.checkpoint.library import Library
+from lisa_tool.lisa.hub_name import HUB_NAME
 from tests.lisa.checkpoint.checkpoints import BIN, CLIP, NANO, Waiting, flip_a_bit
 from tests.lisa.checkpoint.fake_hub import FakeHub, serve
 
@@ -131,6 +133,26 @@ def test_offline_with_an_empty_cache_is_one_clear_error(
     with pytest.raises(CheckpointNotFound, match=r"never downloaded here.*offline") as caught:
         ready(Library(library.weights_dir, offline=True), revision)
     assert "folder" in caught.value.hint
+    assert not hub.requests
+
+
+def test_every_name_that_counts_as_one_of_the_hub_is_one_to_its_library() -> None:
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    names = ["".join(some) for n in range(1, 7) for some in itertools.product("aA_-./", repeat=n)]
+    ours = [name for name in names if HUB_NAME.fullmatch(name)]
+    assert {"a/A", "a/a_a", "a.A/a"} <= {*ours}
+    for name in ours:
+        validate_repo_id(name)
+
+
+def test_a_name_that_the_hubs_library_refuses_is_not_found(hub: FakeHub) -> None:
+    from lisa_tool.lisa.checkpoint.hub import cached, look_up
+
+    with pytest.raises(CheckpointNotFound, match="cannot be a name"):
+        look_up("a--b/c", None)
+    with pytest.raises(CheckpointNotFound, match="cannot be a name"):
+        cached("a--b/c", None)
     assert not hub.requests
 
 
