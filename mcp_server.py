@@ -1,7 +1,7 @@
-"""The front door of the MCP server: `mcp dev mcp_server.py`, or `python mcp_server.py --allow ~/Pictures`.
+"""The front door of the MCP server: `python mcp_server.py --allow ~/Pictures`, or `mcp dev mcp_server.py`.
 
 The same as the command `lisa-mcp`; the rooms behind it are in lisa_tool/mcp/. `mcp` is what `mcp run` and
-`mcp dev` look for; it takes its settings from the environment.
+`mcp dev` (of mcp[cli]) look for; it takes its settings from the environment.
 """
 
 import sys

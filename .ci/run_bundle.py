@@ -21,7 +21,6 @@ def main(bundle: Path, photos: str, results: str) -> None:
         "${user_config.allowed_directories}": photos,
         "${user_config.output_directory}": results,
         "${user_config.backend}": manifest["user_config"]["backend"]["default"],
-        "${user_config.server_token}": manifest["user_config"]["server_token"]["default"],
     }
     words = [filled.get(word, word) for word in (command["command"], *command["args"])]
     extra = {name: filled.get(value, value) for name, value in command["env"].items()}

@@ -114,12 +114,21 @@ class ResultStore:
                     path.rmdir()
 
     def load(self, result_id: str) -> Segmentation:
-        """Read a result back. Raises ResultNotFound for an id that is not ours, gone, or unreadable."""
-        path = self.folder(result_id) / "result.json"
+        """Read a result back, its files where it was found: result.json may name any path, and may be moved.
+
+        Raises ResultNotFound for an id that is not ours, gone, or unreadable.
+        """
+        folder = self.folder(result_id)
         try:
-            return Segmentation.model_validate_json(path.read_bytes())
+            result = Segmentation.model_validate_json((folder / "result.json").read_bytes())
         except (OSError, ValidationError) as e:
             raise ResultNotFound(f"result {result_id!r} cannot be read") from e
+        masks = tuple(
+            mask.model_copy(update={"path": str(folder / f"mask_{index}.png")})
+            for index, mask in enumerate(result.masks)
+        )
+        overlay = str(folder / "overlay.jpg") if result.overlay_path else None
+        return result.model_copy(update={"masks": masks, "overlay_path": overlay})
 
     def folder(self, result_id: str) -> Path:
         """Where a complete result lies. Raises ResultNotFound."""

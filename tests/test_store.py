@@ -34,8 +34,8 @@ def store(output: Path) -> ResultStore:
 
 def fill(folder: ResultFolder) -> Segmentation:
     folder.add_mask(0, MASK)
-    folder.add_overlay(Image.new("RGB", (6, 4)))
-    result = a_result(result_id=folder.result_id, masks=())
+    overlay = folder.add_overlay(Image.new("RGB", (6, 4)))
+    result = a_result(result_id=folder.result_id, masks=(), overlay_path=overlay)
     folder.add_result(result)
     return result
 
@@ -390,3 +390,14 @@ def test_a_result_without_its_json_is_not_found(store: ResultStore) -> None:
     (folder / "result.json").unlink()
     with pytest.raises(ResultNotFound, match="cannot be read"):
         store.load(folder.name)
+
+
+def test_a_result_read_back_names_its_own_files_whatever_its_json_says(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "results", Limits())
+    folder = add_result(store)
+    text = (folder / "result.json").read_text("utf-8")
+    (folder / "result.json").write_text(text.replace(str(folder), "/home/ada/secret"), "utf-8")
+    (tmp_path / "results").rename(tmp_path / "moved")
+    result = ResultStore(tmp_path / "moved", Limits()).load(folder.name)
+    paths = [mask.path for mask in result.masks] + ([result.overlay_path] if result.overlay_path else [])
+    assert paths and all(Path(path).parent == tmp_path / "moved" / folder.name for path in paths)

@@ -4,7 +4,8 @@ Clients show a model one of the two (Claude Code and VS Code drop the text when 
 and many drop pictures. So both carry all facts and absolute paths, there is never base64 in the structured
 data, and no resource link (LangChain would send it to the model's provider as an image).
 
-The whole of an answer is at most `MAX_ANSWER_BYTES`: 400 kB of picture, 100 kB of data, a few kB of text.
+The whole of an answer is at most `MAX_ANSWER_BYTES`: 400 kB of picture, 100 kB of data, a few kB of text; a
+listing is 200 kB of data and text.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ from lisa_tool.results import ModelInfo, Segmentation
 
 MAX_ANSWER_BYTES = 600_000
 MAX_DATA_BYTES = 100_000
+MAX_LISTING_BYTES = 200_000
+_STATES: dict[State, str] = {
+    "opened": "opened, loads with the first question",
+    "failed": "failed, tried again by the next question",
+    "needs restart": "its GPU failed, the server has to be restarted",
+}
 _NOT_FOR_MODELS = {"result": {"versions"}}  # they are in result.json
 
 
@@ -57,6 +64,7 @@ class ImageList(_Answer):
 
     images: tuple[HandledImage, ...] = Field(description="newest first")
     folders: tuple[str, ...] = Field(description="the allowed folders")
+    left_out: int = Field(default=0, description="more that were found and did not fit in this answer")
 
 
 class Status(_Answer):
@@ -64,8 +72,8 @@ class Status(_Answer):
 
     version: str
     backend: str = Field(description="the model as configured")
-    state: State
-    model: ModelInfo | None = Field(description="known once the model has been opened")
+    state: State = Field(description="of the model; opened: it is loaded by the first question")
+    model: ModelInfo | None = Field(description="known once it has been opened")
     running: int = Field(description="calls being answered or waiting")
     max_running: int = Field(description="more are refused as busy")
     folders: tuple[str, ...] = Field(description="folders that pictures may be read from")
@@ -110,15 +118,25 @@ def done(result: Segmentation, image_handle: str, preview: bytes | None) -> Call
 
 
 def listed(images: ImageList) -> CallToolResult:
-    """The answer of list_images; the paths are quoted, for they may hold anything."""
-    lines = [
-        f"{image.handle} {_quoted(image.path)} {image.width}x{image.height} px, "
-        f"{image.bytes} bytes, {image.modified}"
-        for image in images.images
-    ]
+    """The answer of list_images; the paths are quoted, for they may hold anything.
+
+    Of long paths only as many fit as take `MAX_LISTING_BYTES`; the rest is counted.
+    """
+    lines: list[str] = []
+    room = MAX_LISTING_BYTES
+    for image in images.images:
+        line = _line(image)
+        room -= _bytes(line) + _bytes(image.model_dump(mode="json"))
+        if room < 0:
+            break
+        lines.append(line)
+    left_out = len(images.images) - len(lines)
+    shown = images.model_copy(update={"images": images.images[: len(lines)], "left_out": left_out})
     heading = f"{len(lines)} found, newest first." if lines else "No images found."
+    if left_out:
+        heading += f" {left_out} more do not fit in this answer: name a folder, or a part of the name."
     text = "\n".join([heading, *lines, f"Allowed folders: {_folders(images.folders)}"])
-    return CallToolResult(content=[_text(text)], structured_content=images.model_dump(mode="json"))
+    return CallToolResult(content=[_text(text)], structured_content=shown.model_dump(mode="json"))
 
 
 def told(status: Status) -> CallToolResult:
@@ -126,7 +144,7 @@ def told(status: Status) -> CallToolResult:
     model = f"{status.model.name} on {status.model.device}" if status.model else status.backend
     text = "\n".join(
         [
-            f"lisa-tool {status.version}, model {model}: {status.state}.",
+            f"lisa-tool {status.version}, model {model}: {_STATES.get(status.state, status.state)}.",
             f"{status.running} of at most {status.max_running} calls are being answered or waiting.",
             f"Pictures may be read from: {_folders(status.folders)}",
             f"Hosts for https pictures: {', '.join(status.url_hosts) or 'none'}",
@@ -152,6 +170,11 @@ def resource_uris(result: Segmentation) -> tuple[str, ...]:
     names = [f"mask_{index}.png" for index in range(len(result.masks))]
     names += ["overlay.jpg"] if result.overlay_path else []
     return tuple(f"lisa://results/{result.result_id}/{name}" for name in (*names, "result.json"))
+
+
+def _line(image: HandledImage) -> str:
+    size = f"{image.width}x{image.height} px, {image.bytes} bytes"
+    return f"{image.handle} {_quoted(image.path)} {size}, {image.modified}"
 
 
 def _quoted(path: str) -> str:
@@ -198,5 +221,6 @@ def _data(answer: SegmentationAnswer) -> dict[str, Any]:
     return data
 
 
-def _bytes(data: dict[str, Any]) -> int:
+def _bytes(data: dict[str, Any] | str) -> int:
+    """Bytes of it on the wire."""
     return len(json.dumps(data, ensure_ascii=False).encode())

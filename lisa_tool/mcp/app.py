@@ -85,7 +85,10 @@ def build_server(
 
     @server.custom_route("/healthz", methods=["GET"])  # type: ignore[untyped-decorator]
     async def healthz(request: Request) -> Response:
-        return JSONResponse({"status": "ok", "model": service.backend.state})
+        state = service.backend.state
+        if state == "needs restart":
+            return JSONResponse({"status": "failed", "model": state}, status_code=503)
+        return JSONResponse({"status": "ok", "model": state})
 
     return server
 

@@ -1,8 +1,8 @@
 """Over HTTP: which hosts and origins may call, and with which tokens.
 
 On loopback no token is needed; the Host and Origin checks keep web pages out that reach loopback by DNS
-rebinding. Anything else must have both tokens and the host names that it is called by, or it does not start.
-Encryption is left to the proxy in front.
+rebinding. Anything else, and loopback behind a public name, must have both tokens and the host names that it
+is called by, or it does not start. Encryption is left to the proxy in front.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ _LINE = re.compile(r"(?P<user>[A-Za-z0-9._@-]{1,64})[ \t]+(?P<token>[\x21-\x7e]+
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to listen, and under which names. `allowed_hosts` are Host headers: a name, or name:port."""
+    """Where to listen, and under which names.
+
+    host: a name or an address, one of IPv6 with or without brackets. allowed_hosts: Host headers of other
+    computers, a name or name:port.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8931
@@ -43,15 +47,18 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         """Raises BadSettings for what would be open to others than was meant."""
+        object.__setattr__(self, "host", self.host.strip("[]").lower())
         for name in self.allowed_hosts:
             if not _HOST.fullmatch(name):
                 raise BadSettings(
                     f"{name!r} is not a host name", "Write a name, or name:port, without https://"
                 )
-        if not is_loopback(self.host) and not (self.tokens and self.allowed_hosts):
+        is_public = bool(self.allowed_hosts) or not is_loopback(self.host)
+        if is_public and not (self.tokens and self.allowed_hosts):
+            name = self.allowed_hosts[0] if self.allowed_hosts else self.host
             raise BadSettings(
-                f"{self.host!r} can be reached from other computers",
-                "Give --token-file FILE and --allowed-host NAME too, or listen on 127.0.0.1.",
+                f"{name!r} can be reached from other computers",
+                "Give both --token-file FILE and --allowed-host NAME, or listen on 127.0.0.1 without a name.",
             )
 
     @property
@@ -59,12 +66,19 @@ class Endpoint:
         """The URL that clients are given."""
         if self.allowed_hosts:
             return f"https://{self.allowed_hosts[0]}{PATH}"
-        return f"http://{'[::1]' if self.host == '::1' else self.host}:{self.port}{PATH}"
+        return f"http://{self._bracketed}:{self.port}{PATH}"
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
     def security(self) -> TransportSecuritySettings:
         """The Host and Origin checks, on in every case."""
         names = [name for host in self.allowed_hosts for name in (host, f"{host}:*")]
-        hosts = [f"{host}:*" for host in _LOOPBACK] if is_loopback(self.host) else []
+        here = dict.fromkeys((*_LOOPBACK, self._bracketed)) if is_loopback(self.host) else {}
+        hosts = [f"{host}:*" for host in here]
+        if self.port == 80:  # clients leave it out
+            hosts += here
         origins = [f"http://{host}" for host in hosts] + [f"https://{name}" for name in names]
         return TransportSecuritySettings(allowed_hosts=hosts + names, allowed_origins=origins)
 
@@ -141,6 +155,6 @@ def http_app(server: MCPServer[None], endpoint: Endpoint, limits: Limits) -> Sta
 def is_loopback(host: str) -> bool:
     """Whether only this computer can reach it."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"

@@ -1,17 +1,22 @@
 """`lisa-mcp install`: the entry that a client's configuration needs, shown or written.
 
 An existing file is never damaged: one that is not plain JSON is left alone, what is in it stays as it was,
-and the old file is kept beside the new one.
+and each old file is kept beside the new one.
+
+Clients start the server in the folder that they have open, which may be a stranger's: nothing of that folder
+is imported.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
 import secrets
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -90,8 +95,8 @@ def add_install_options(it: argparse.ArgumentParser) -> None:
 
 
 def server_entry(args: argparse.Namespace, *, typed: bool) -> dict[str, Any]:
-    """What starts the server: this Python, by its absolute path, and the options given here."""
-    words = ["-m", "lisa_tool.mcp"]
+    """What starts the server: `lisa-mcp` of this Python by its absolute path, and the options given here."""
+    command, *words = _starter()
     for folder in args.allow or []:
         words += ["--allow", os.path.abspath(folder)]
     if args.out:
@@ -99,14 +104,21 @@ def server_entry(args: argparse.Namespace, *, typed: bool) -> dict[str, Any]:
     for option in ("model", "precision", "device"):
         if value := getattr(args, option):
             words += [f"--{option}", value]
-    return {**({"type": "stdio"} if typed else {}), "command": sys.executable, "args": words}
+    return {**({"type": "stdio"} if typed else {}), "command": command, "args": words}
+
+
+def _starter() -> list[str]:
+    script = shutil.which("lisa-mcp", path=os.path.dirname(os.path.abspath(sys.executable)))
+    # Without -P, Python would import the modules of the folder that it is started in.
+    return [script] if script else [sys.executable, "-P", "-m", "lisa_tool.mcp"]
 
 
 def write_entry(path: Path, key: str, entry: dict[str, Any], *, replace: bool = False) -> None:
     """Put the entry into the file at `path`, which is made when there is none.
 
     Raises BadSettings, and changes nothing, when the file is not a JSON object (one with comments or repeated
-    names is none), or when it has another entry of our name and `replace` is not set.
+    names is none), when what is in it cannot be written again as it was, or when it has another entry of our
+    name and `replace` is not set.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
     text = _read(path)
@@ -120,12 +132,16 @@ def write_entry(path: Path, key: str, entry: dict[str, Any], *, replace: bool = 
         raise BadSettings(f"{str(path)!r} has another entry {NAME!r}", "--replace writes over it.")
     servers[NAME] = entry
     indent = re.search(r"^[ \t]+(?=\")", text, re.MULTILINE)
-    new = json.dumps(config, ensure_ascii=False, indent=indent[0] if indent else 2) + "\n"
+    try:
+        new = json.dumps(config, ensure_ascii=False, indent=indent[0] if indent else 2, allow_nan=False)
+        data = f"{new}\n".encode()
+    except (ValueError, RecursionError) as e:
+        raise _left_alone(path, "what is in it cannot be written again as it was") from e
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if text:
-            _write(path.with_name(path.name + _BACKUP_SUFFIX), text, like=path)
-        _write(path, new, like=path)
+            _keep(path, text.encode())
+        _write(path, data)
     except OSError as e:
         raise BadSettings(f"{str(path)!r} cannot be written: {e.strerror}") from e
 
@@ -142,7 +158,7 @@ def _read(path: Path) -> str:
 def _parse(text: str, path: Path) -> dict[str, Any]:
     try:
         config = json.loads(text, object_pairs_hook=_without_repeats)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise _left_alone(path, "it is not plain JSON") from e
     if not isinstance(config, dict):
         raise _left_alone(path, "it is no JSON object")
@@ -161,16 +177,35 @@ def _left_alone(path: Path, reason: str) -> BadSettings:
     )
 
 
-def _write(path: Path, text: str, *, like: Path) -> None:
-    """Write a file whole or not at all, with the permissions of `like` where that is there."""
+def _keep(path: Path, data: bytes) -> None:
+    """Write a copy beside `path`, under a name that is not taken: the first copy is the one worth most."""
+    for number in itertools.count(1):
+        name = path.name + _BACKUP_SUFFIX + (f"-{number}" if number > 1 else "")
+        with suppress(FileExistsError):
+            _create(path.with_name(name), data, like=path)
+            return
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, with the permissions that it had."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    _create(part, data, like=path)
     try:
-        with part.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _create(path: Path, data: bytes, *, like: Path) -> None:
+    """Make a new file, whole or not at all, with the permissions of `like` where that is there."""
+    with path.open("xb") as file:
+        try:
+            with suppress(FileNotFoundError):
+                path.chmod(like.stat().st_mode & 0o777)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            part.chmod(like.stat().st_mode & 0o777)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        except OSError:
+            path.unlink()
+            raise

@@ -1,7 +1,8 @@
 """Calls that may outlive the request that began them: one thread and one stop event each, bounded in number.
 
 A job holds its place until its thread has really ended, not only until somebody stopped waiting for it.
-Finished jobs are kept for whoever asks later, the oldest forgotten first.
+Finished jobs are kept for whoever asks later, the oldest forgotten first. Each user has a share of their own,
+and failed calls another than results: neither pushes results out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 
 from lisa_tool.engine.call import Progress
@@ -30,7 +32,10 @@ _WAITING = Progress("waiting to start", 0.0)
 
 @dataclass(eq=False)
 class Job:
-    """One call. `finished` is set last; then there is a `result` or an `error`."""
+    """One call. `finished` is set last; then there is a `result` or an `error`.
+
+    error: was never raised, for a traceback would keep what the call worked on.
+    """
 
     user: User
     id: str = field(default_factory=lambda: f"job_{secrets.token_hex(16)}")
@@ -45,16 +50,25 @@ class Job:
         """Keep the latest progress for whoever looks."""
         self.progress = progress
 
+    def answer(self) -> Segmentation:
+        """The result. Raises the error, a new object for each who asks; ResultNotFound while it runs."""
+        if self.error:
+            raise copy(self.error)
+        if self.result is None:
+            raise ResultNotFound(f"{self.id} is still running", "Call get_result first; it waits.")
+        return self.result
+
 
 Work = Callable[[Job], Segmentation]
 
 
 class JobBoard:
-    """At most `max_running` jobs at a time; `max_kept` are remembered."""
+    """At most `max_running` jobs at a time, of all users; of each user's finished ones `max_kept` that have a
+    result, and as many that failed, are remembered."""
 
     def __init__(self, max_running: int, max_kept: int) -> None:
         self._max_running = max_running
-        self._max_kept = max(max_kept, max_running)
+        self._max_kept = max_kept
         self._changing = threading.Lock()
         self._jobs: dict[str, Job] = {}  # oldest first
 
@@ -71,7 +85,7 @@ class JobBoard:
             if (n := len(self._unfinished())) >= self._max_running:
                 raise ServerBusy(f"{n} calls are being answered or waiting")
             self._jobs[job.id] = job
-            self._forget_oldest()
+            self._forget_oldest(user)
         try:
             threading.Thread(target=_run, args=(job, work), name=job.id, daemon=True).start()
         except RuntimeError as e:  # the system gives no more threads
@@ -106,17 +120,19 @@ class JobBoard:
     def _unfinished(self) -> list[Job]:
         return [job for job in self._jobs.values() if not job.finished.is_set()]
 
-    def _forget_oldest(self) -> None:
-        finished = [job for job in self._jobs.values() if job.finished.is_set()]
-        for job in finished[: max(0, len(self._jobs) - self._max_kept)]:
-            del self._jobs[job.id]
+    def _forget_oldest(self, user: User) -> None:
+        finished = [job for job in self._jobs.values() if job.user == user and job.finished.is_set()]
+        for failed in (False, True):
+            alike = [job for job in finished if (job.result is None) is failed]
+            for job in alike[: max(0, len(alike) - self._max_kept)]:
+                del self._jobs[job.id]
 
 
 def _run(job: Job, work: Work) -> None:
     try:
         job.result = work(job)
     except LisaError as e:
-        job.error = e
+        job.error = copy(e)
     except Exception:  # its text may hold paths: that stays in the log
         error_id = secrets.token_hex(4)
         logger.exception("internal error %s", error_id)

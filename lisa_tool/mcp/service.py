@@ -29,7 +29,8 @@ class Service:
     """Everything behind the tools. Where there are users, each meets only what is theirs.
 
     A single user (None) may also read results of earlier runs; a named user only those of this run, for
-    nothing on disk says whose they are.
+    nothing on disk says whose they are. The places for calls, the quota of results on disk and the number of
+    conversations are shared by all users.
     """
 
     def __init__(self, settings: Settings, open_backend: OpenBackend) -> None:
@@ -113,9 +114,15 @@ class Service:
         self, reference: str | None, query: str, conversation_id: str | None, job: Job
     ) -> Segmentation:
         job.tell(Progress("opening the model", 0.0))
-        return self.backend.get().segment(
-            reference, query, conversation_id=conversation_id, progress=job.tell, cancel=job.stop
-        )
+
+        def tell(progress: Progress) -> None:
+            self.backend.seen(progress)
+            job.tell(progress)
+
+        with self.backend.use(job.stop) as segmenter:
+            return segmenter.segment(
+                reference, query, conversation_id=conversation_id, progress=tell, cancel=job.stop
+            )
 
     def _owns_conversation(self, user: User, conversation_id: str) -> bool:
         return any(result.conversation_id == conversation_id for _, result in self.jobs.results(user))

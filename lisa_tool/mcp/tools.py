@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -14,9 +14,11 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import Field
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from lisa_tool.errors import ImageNotFound, LisaError, ResultNotFound
+from lisa_tool.errors import ImageNotFound, LisaError
+from lisa_tool.images.naming import shown
 from lisa_tool.mcp import answers, texts
 from lisa_tool.mcp.answers import ImageList, SegmentationAnswer, Status
 from lisa_tool.mcp.jobs import Job, User
@@ -31,6 +33,10 @@ PROGRESS_S = 0.5  # between two progress messages
 WAIT_S = 45  # below the 60 s after which many clients give up
 MAX_WAIT_S = 240
 MAX_READERS = 2  # threads that open pictures for clients
+INVALID_ARGUMENTS = "invalid_arguments"  # its code; there is no LisaError, for only MCP has arguments by name
+_MAX_WRONG = 4  # arguments named in one answer
+_MAX_NAME_CHARS = 60
+_PROBLEMS = {"missing": "is missing", "extra_forbidden": "is no argument of it"}
 
 Preview = Literal["none", "overlay"]
 ResultId = Annotated[str, Field(description=texts.RESULT_ID)]
@@ -112,7 +118,7 @@ class _Tools:
         with self._tool_errors():
             user = current_user()
             if job := self._service.job(user, result_id):
-                result = _finished(job)
+                result = job.answer()
             else:
                 result, _ = await anyio.to_thread.run_sync(self._service.result, user, result_id)
             jpeg = await self._in_thread(partial(jpeg_of, result, what, mask, max_side))
@@ -136,7 +142,7 @@ class _Tools:
     async def _answer_of(self, job: Job, preview: Preview) -> CallToolResult:
         if not job.finished.is_set():
             return answers.running(job)
-        return await self._done(_finished(job), job.image_handle, preview)
+        return await self._done(job.answer(), job.image_handle, preview)
 
     async def _done(self, result: Segmentation, handle: str, wanted: Preview) -> CallToolResult:
         jpeg = None
@@ -155,20 +161,34 @@ class _Tools:
         try:
             yield
         except LisaError as e:
-            more = ""
+            told = e
             if isinstance(e, ImageNotFound):
                 folders = ", ".join(self._service.folders()) or "none"
-                more = f" list_images shows what can be read; allowed folders: {folders}."
-            raise ToolError(e.to_text() + more) from e
+                own = "" if e.hint == e.default_hint else f"{e.hint} "
+                hint = f"{own}list_images shows what can be read; allowed folders: {folders}."
+                told = ImageNotFound(e.message, hint)
+            raise ToolError(told.to_text()) from e
 
 
-def _finished(job: Job) -> Segmentation:
-    """The result of a job. Raises its error; ResultNotFound while it runs."""
-    if job.error:
-        raise job.error
-    if job.result is None:
-        raise ResultNotFound(f"{job.id} is still running", "Call get_result first; it waits.")
-    return job.result
+class _StrictTool(Tool):
+    """A tool that says in one line which of its arguments are wrong, and what they may be."""
+
+    async def run(
+        self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
+    ) -> Any:
+        try:
+            self.fn_metadata.validate_arguments(arguments)
+        except ValidationError as e:
+            errors = e.errors(include_url=False, include_context=False, include_input=False)
+            wrong = "; ".join(map(_wrong, errors[:_MAX_WRONG]))
+            names = ", ".join(self.parameters["properties"]) or "none"
+            raise ToolError(f"{self.name}: {wrong}. Its arguments: {names}. [{INVALID_ARGUMENTS}]") from e
+        return await super().run(arguments, context, convert_result)
+
+
+def _wrong(error: ErrorDetails) -> str:
+    name = shown(".".join(map(str, error["loc"])), _MAX_NAME_CHARS)
+    return f"{name!r} {_PROBLEMS.get(error['type']) or error['msg'].removeprefix('Input ')}"
 
 
 async def _follow(job: Job, wait_s: float, ctx: Context) -> None:
@@ -188,7 +208,7 @@ def _tool(
     run: Callable[..., Awaitable[CallToolResult]], title: str, description: str, annotations: ToolAnnotations
 ) -> Tool:
     """A tool that refuses arguments it does not have: a misspelt one would be lost in silence."""
-    tool = Tool.from_function(run, title=title, description=description, annotations=annotations)
+    tool = _StrictTool.from_function(run, title=title, description=description, annotations=annotations)
     arguments = tool.fn_metadata.arg_model
     arguments.model_config["extra"] = "forbid"
     arguments.model_rebuild(force=True)

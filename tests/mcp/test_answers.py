@@ -13,6 +13,7 @@ from mcp.types import CallToolResult
 from PIL import Image
 
 from lisa_tool.mcp import answers
+from lisa_tool.mcp.answers import HandledImage, ImageList
 from lisa_tool.mcp.app import build_server
 from lisa_tool.pipeline import LocalSegmenter, PredictedMask, Prediction
 from lisa_tool.previews import MAX_JPEG_BYTES, jpeg_of
@@ -70,6 +71,30 @@ def test_the_largest_answer_is_within_the_limit(noise: Segmentation) -> None:
     result = Segmentation.model_validate(data["result"])
     assert 0 < len(result.masks) < 100
     assert "all 100 masks are in result.json" in result.warnings[0]
+
+
+@pytest.mark.parametrize("character", ["a", "é", "\x01", "\u202e"])
+def test_the_largest_listing_is_within_the_limit_and_says_what_it_left_out(character: str) -> None:
+    path = "/" + character * (4_095 // len(character.encode()))
+    image = HandledImage(
+        path=path, width=1, height=1, bytes=1, modified="2026-01-01T00:00:00+00:00", handle="img_" + "0" * 32
+    )
+    answer = answers.listed(ImageList(images=(image,) * 50, folders=("/photos",)))
+    assert wire_bytes(answer) <= answers.MAX_ANSWER_BYTES / 2
+    data = data_of(answer)
+    assert 0 < len(data["images"]) < 50
+    assert len(data["images"]) + data["left_out"] == 50
+    assert text_of(answer).count(image.handle) == len(data["images"])
+    assert f"{data['left_out']} more do not fit" in text_of(answer)
+
+
+def test_a_listing_of_usual_size_is_whole() -> None:
+    image = HandledImage(
+        path="/photos/" + "a" * 200, width=1, height=1, bytes=1, modified="", handle="img_" + "0" * 32
+    )
+    answer = answers.listed(ImageList(images=(image,) * 50, folders=("/photos",)))
+    assert (len(data_of(answer)["images"]), data_of(answer)["left_out"]) == (50, 0)
+    assert "do not fit" not in text_of(answer)
 
 
 def test_an_answer_of_usual_size_is_whole() -> None:

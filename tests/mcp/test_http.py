@@ -8,17 +8,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.transport_security import TransportSecurityMiddleware
+from starlette.requests import Request
 
-from lisa_tool.errors import BadSettings
+from lisa_tool.errors import BadSettings, DeviceFailed
 from lisa_tool.mcp.backend import OpenBackend
 from lisa_tool.mcp.http import Endpoint, Tokens, is_loopback
 from lisa_tool.settings import MIB, Settings
-from tests.mcp.conftest import Connect, free_port, served
-from tests.mcp.test_tools import data_of, error_of, segment
+from tests.mcp.conftest import Connect, PatientBackend, free_port, served
+from tests.mcp.test_tools import data_of, error_of, segment, text_of
 
 ADA, EVE = "a" * 40, "e" * 40
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
@@ -78,6 +81,22 @@ def test_a_health_check_needs_no_token(guarded: Endpoint) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "model": "not started"})
 
 
+@pytest.mark.anyio
+async def test_a_health_check_fails_when_only_a_restart_helps(
+    endpoint: Endpoint, photo: Path, backend: PatientBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise DeviceFailed("the GPU failed")
+
+    monkeypatch.setattr(backend, "predict", fail)
+    async with Client(endpoint.url) as client:
+        assert "[device_failed]" in error_of(await segment(client, photo))
+        status = await client.call_tool("get_status", {})
+    assert data_of(status)["state"] == "needs restart" and "has to be restarted" in text_of(status)
+    answer = httpx2.get(endpoint.url.replace("/mcp", "/healthz"))
+    assert (answer.status_code, answer.json()) == (503, {"status": "failed", "model": "needs restart"})
+
+
 @pytest.mark.parametrize("header", ["", "Bearer wrong", f"Basic {ADA}", f"Bearer {ADA}x", "Bearer \xe4"])
 def test_without_a_known_token_nothing_is_served(guarded: Endpoint, header: str) -> None:
     answer = httpx2.post(guarded.url, headers=[(b"authorization", header.encode())], json=PING)
@@ -132,6 +151,39 @@ async def test_on_disk_nothing_says_whose_a_result_is_so_after_a_restart_no_user
 def test_loopback_needs_no_token(host: str) -> None:
     assert is_loopback(host)
     assert Endpoint(host).verifier() is None
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "url", "names"),
+    [
+        ("127.0.0.1", 8931, "http://127.0.0.1:8931/mcp", ["127.0.0.1:8931", "localhost:8931", "[::1]:8931"]),
+        ("127.8.8.8", 8931, "http://127.8.8.8:8931/mcp", ["127.8.8.8:8931"]),
+        ("[::1]", 8931, "http://[::1]:8931/mcp", ["[::1]:8931", "127.0.0.1:8931"]),
+        ("LocalHost", 80, "http://localhost:80/mcp", ["localhost", "127.0.0.1", "[::1]", "localhost:80"]),
+    ],
+)
+def test_the_url_that_is_printed_is_answered(host: str, port: int, url: str, names: list[str]) -> None:
+    endpoint = Endpoint(host, port)
+    assert endpoint.url == url and "[" not in endpoint.host
+    checks = TransportSecurityMiddleware(endpoint.security())
+    assert all(status_for(checks, {"host": name}) == 200 for name in names)
+    assert all(status_for(checks, {"host": names[0], "origin": f"http://{name}"}) == 200 for name in names)
+    assert status_for(checks, {"host": "evil.example"}) == 421
+    assert status_for(checks, {"host": "localhost"}) == (200 if port == 80 else 421)
+
+
+def status_for(checks: TransportSecurityMiddleware, headers: dict[str, str]) -> int:
+    """The HTTP status that a request with these headers gets from the checks."""
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    answer = anyio.run(checks.validate_request, Request({"type": "http", "headers": raw}))
+    return answer.status_code if answer else 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_public_name_in_front_of_loopback_needs_a_token(host: str) -> None:
+    with pytest.raises(BadSettings, match="other computers"):
+        Endpoint(host, allowed_hosts=("lisa.example.org",))
+    assert Endpoint(host, allowed_hosts=("lisa.example.org",), tokens=Tokens({"ada": b""})).verifier()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "lisa.example.org"])

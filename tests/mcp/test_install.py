@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lisa_tool.mcp.install import CLIENTS
-from lisa_tool.mcp.main import main
+from lisa_tool.mcp.install import CLIENTS, server_entry
+from lisa_tool.mcp.main import install_parser, main
 
+SCRIPT = str(Path(sys.executable).with_name("lisa-mcp"))
 KEYS = {
     "claude-desktop": "mcpServers",
     "claude-code": "mcpServers",
@@ -55,15 +58,14 @@ def test_without_write_the_entry_is_only_shown(
     shown = json.loads(printed[printed.index("{") : printed.rindex("}") + 1])
     assert list(shown) == [KEYS[client]]
     entry = shown[KEYS[client]]["lisa"]
-    assert Path(entry["command"]).is_absolute() and entry["command"] == sys.executable
-    assert entry["args"] == ["-m", "lisa_tool.mcp", "--allow", "/photos"]
+    assert (entry["command"], entry["args"]) == (SCRIPT, ["--allow", "/photos"])
     assert str(config) in printed
     assert not config.exists()
 
 
 def test_a_configuration_is_made_where_there_is_none(client: str, config: Path) -> None:
     assert install(client, "--write") == 0
-    assert json.loads(config.read_text())[KEYS[client]]["lisa"]["command"] == sys.executable
+    assert json.loads(config.read_text())[KEYS[client]]["lisa"]["command"] == SCRIPT
     assert list(everything_beside(config)) == [config.name]
 
 
@@ -102,7 +104,37 @@ def test_another_entry_of_the_name_is_replaced_only_when_told_so(
     assert "--replace" in capsys.readouterr().err
     assert everything_beside(config) == before
     assert install(client, "--write", "--replace") == 0
-    assert json.loads(config.read_text())[KEYS[client]]["lisa"]["command"] == sys.executable
+    assert json.loads(config.read_text())[KEYS[client]]["lisa"]["command"] == SCRIPT
+
+
+def test_writing_again_keeps_the_first_file_too(client: str, config: Path) -> None:
+    config.write_text('{"theme": "mine"}')
+    assert install(client, "--write") == 0
+    second = config.read_text()
+    assert install(client, "--write", "--replace", "--model", "lite") == 0
+    kept = {name: data.decode() for name, data in everything_beside(config).items() if name != config.name}
+    assert kept == {
+        f"{config.name}.before-lisa": '{"theme": "mine"}',
+        f"{config.name}.before-lisa-2": second,
+    }
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_the_entry_runs_nothing_of_the_folder_that_it_is_started_in(
+    is_installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mcp", "lisa_tool", "argparse"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w')")
+    if not is_installed:
+        monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    args = install_parser().parse_args(["--client", "cursor", "--allow", str(tmp_path)])
+    entry = server_entry(args, typed=False)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    ran = subprocess.run(
+        [entry["command"], *entry["args"]], cwd=tmp_path, env=clean, input="", capture_output=True, text=True
+    )
+    assert (ran.returncode, (tmp_path / "ran").exists()) == (0, False), ran.stderr
+    assert (entry["command"] == SCRIPT) is is_installed
 
 
 @pytest.mark.parametrize(
@@ -114,6 +146,10 @@ def test_another_entry_of_the_name_is_replaced_only_when_told_so(
         '{"mcpServers": [], "servers": []}',
         "[]",
         '{"mcpServers": {"lis',
+        '{"a": 1e999}',
+        '{"a": NaN}',
+        r'{"a": "\ud800"}',
+        '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}",
         b'{"a": "\xff"}',
     ],
 )
@@ -153,4 +189,4 @@ def test_a_link_stays_a_link(client: str, config: Path, tmp_path: Path) -> None:
 def test_options_reach_the_entry(client: str, config: Path) -> None:
     assert install(client, "--write", "--out", "masks", "--model", "lite") == 0
     entry: dict[str, Any] = json.loads(config.read_text())[KEYS[client]]["lisa"]
-    assert entry["args"][4:] == ["--out", str(Path("masks").absolute()), "--model", "lite"]
+    assert entry["args"][2:] == ["--out", str(Path("masks").absolute()), "--model", "lite"]

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from typing import Any
 
+import numpy as np
 import pytest
 
 from lisa_tool.errors import Cancelled, LisaError, ResultNotFound, ServerBusy
 from lisa_tool.mcp.jobs import Job, JobBoard
 from lisa_tool.results import Segmentation
 from tests.mcp.conftest import PATIENCE_S
+from tests.test_results import a_result
 
 
 def fail(job: Job) -> Segmentation:
@@ -43,20 +47,61 @@ def test_a_place_is_free_again_only_when_the_thread_has_ended() -> None:
 
 
 def test_finished_jobs_are_forgotten_oldest_first_and_running_ones_never() -> None:
-    board, go = JobBoard(3, 3), threading.Event()
+    board, go = JobBoard(2, 2), threading.Event()
 
     def wait(job: Job) -> Segmentation:
         assert go.wait(PATIENCE_S)
         return fail(job)
 
     running = board.start(None, "", wait)
-    old, middle, new = (finished(board.start(None, "", fail)) for _ in range(3))
+    old, middle, new, _ = (finished(board.start(None, "", fail)) for _ in range(4))
     assert board.find(None, running.id) is running
     assert board.find(None, middle.id) is middle and board.find(None, new.id) is new
     with pytest.raises(ResultNotFound):
         board.find(None, old.id)
     go.set()
     finished(running)
+
+
+def test_each_who_asks_for_a_failed_answer_gets_an_error_of_their_own() -> None:
+    job = finished(JobBoard(1, 1).start(None, "", fail))
+    caught = []
+    for _ in range(2):
+        with pytest.raises(Cancelled) as told:
+            job.answer()
+        caught.append(told.value)
+    assert caught[0] is not caught[1] and caught[0].to_text() == caught[1].to_text()
+    assert job.error is not None and job.error.__traceback__ is None
+
+
+def test_nothing_that_a_failed_call_worked_on_stays_in_memory() -> None:
+    pixels: list[weakref.ref[np.ndarray[Any, Any]]] = []
+
+    def fail_with_pixels(job: Job) -> Segmentation:
+        held = np.zeros(10)
+        pixels.append(weakref.ref(held))
+        try:
+            raise ValueError(held)
+        except ValueError as e:
+            raise Cancelled("no answer here", "Ask again.") from e
+
+    job = finished(JobBoard(1, 1).start(None, "", fail_with_pixels))
+    for thread in threading.enumerate():
+        if thread.name == job.id:
+            thread.join(PATIENCE_S)
+    assert pixels[0]() is None
+    assert isinstance(job.error, Cancelled)
+    assert job.error.to_text() == "no answer here. Ask again. [cancelled]"
+
+
+def test_the_calls_of_others_and_failed_ones_make_no_result_forgotten() -> None:
+    board = JobBoard(1, 2)
+    mine = finished(board.start("ada", "", lambda job: a_result()))
+    for _ in range(6):
+        finished(board.start("eve", "", lambda job: a_result()))
+        finished(board.start("ada", "", fail))
+    assert [job for job, _ in board.results("ada")] == [mine]
+    assert 2 <= len(list(board.results("eve"))) <= 3
 
 
 def test_a_job_of_another_user_is_told_of_like_one_that_never_was() -> None:

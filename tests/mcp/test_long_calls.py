@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from mcp import Client
 
+from lisa_tool.errors import OutOfMemory
 from lisa_tool.mcp.app import build_server
 from lisa_tool.mcp.backend import OpenBackend
 from lisa_tool.mcp.http import Endpoint
@@ -100,15 +101,44 @@ async def test_a_soft_deadline_answers_running_and_get_result_waits_for_the_end(
 
 
 async def test_an_error_after_the_soft_deadline_is_told_by_get_result(
-    anywhere: Connect, tmp_path: Path
+    anywhere: Connect, photo: Path, backend: PatientBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(*_: object) -> None:
+        assert backend.go.wait(PATIENCE_S)
+        raise OutOfMemory("there was not enough memory for this image")
+
+    monkeypatch.setattr(backend, "predict", fail)
     async with anywhere() as client:
-        early = await segment(client, tmp_path / "none.png", wait_seconds=0)
-        if early.is_error:  # it was quick enough
-            assert "[image_not_found]" in text_of(early)
-            return
-        late = await client.call_tool("get_result", {"result_id": data_of(early)["result_id"]})
-    assert "[image_not_found]" in error_of(late)
+        early = data_of(await segment(client, photo, wait_seconds=0))
+        assert early["status"] == "running"
+        backend.go.set()
+        for _ in range(2):
+            late = await client.call_tool("get_result", {"result_id": early["result_id"]})
+            assert "[out_of_memory]" in error_of(late)
+
+
+async def test_a_cancelled_call_does_not_keep_its_place_while_another_opens_the_model(
+    settings: Settings, photo: Path, open_backend: OpenBackend
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def open_slowly(settings: Settings) -> Segmenter:
+        begun.set()
+        assert go.wait(3 * PATIENCE_S)
+        return open_backend(settings)
+
+    async with Client(build_server(settings, open_slowly)) as client:
+        await segment(client, photo, wait_seconds=0)
+        await happened(begun)
+        with anyio.move_on_after(0.2):
+            await client.call_tool("segment_image", {"image": str(photo), "query": "the red"})
+        try:
+            with anyio.fail_after(PATIENCE_S):
+                while data_of(await client.call_tool("get_status", {}))["running"] > 1:
+                    await anyio.sleep(0.01)
+        finally:
+            go.set()
+        await until_idle(client)
 
 
 async def cancelled_in_its_first_step(client: Client, photo: Path, backend: PatientBackend) -> None:

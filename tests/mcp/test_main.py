@@ -39,9 +39,14 @@ def test_http_is_on_loopback(served: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--allowed-host", "lisa.example.org"]]
+    "words",
+    [
+        ["--host", "0.0.0.0"],
+        ["--host", "0.0.0.0", "--allowed-host", "lisa.example.org"],
+        ["--allowed-host", "lisa.example.org"],
+    ],
 )
-def test_off_loopback_it_refuses_to_start_without_a_token_and_a_host(
+def test_what_others_can_reach_refuses_to_start_without_a_token_and_a_host(
     words: list[str], served: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--http", *words]) == 2

@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 import lisa_tool
 import lisa_tool.mcp.main
 from lisa_tool.mcp import texts
-from lisa_tool.mcp.install import CLIENTS
+from lisa_tool.mcp.install import CLIENTS, server_entry
 from lisa_tool.mcp.main import install_parser, parser
 from lisa_tool.settings import Settings
 from tests.mcp.test_surface import surface
@@ -38,11 +38,16 @@ def test_the_version_is_the_same_in_bundle_and_registry() -> None:
     assert {MANIFEST["version"], BUNDLE["project"]["version"], REGISTRY["version"], package["version"]} == {
         version
     }
-    pinned = [Requirement(line) for line in BUNDLE["project"]["dependencies"]]
-    pinned += [Requirement(argument["value"]) for argument in package["runtimeArguments"]]
-    for requirement in pinned:
-        assert (requirement.name, requirement.extras) == ("lisa-tool", {"lite", "mcp"})
-        assert str(requirement.specifier) == f"=={version}"
+    whole = Requirement(f"lisa-tool[lite,mcp]=={version}")
+    assert [Requirement(argument["value"]) for argument in package["runtimeArguments"]] == [whole]
+    lite = importlib.metadata.version("lisa-tool-lite")
+    bundled = [Requirement(line) for line in BUNDLE["project"]["dependencies"]]
+    assert bundled == [whole, Requirement(f"lisa-tool-lite=={lite}")]
+    assert BUNDLE["tool"]["uv"]["sources"] == {
+        "lisa-tool": {"path": f"wheels/lisa_tool-{version}-py3-none-any.whl"},
+        "lisa-tool-lite": {"path": f"wheels/lisa_tool_lite-{lite}-py3-none-any.whl"},
+    }
+    assert "find-links" not in BUNDLE["tool"]["uv"]
 
 
 def test_the_same_pythons_are_named_everywhere() -> None:
@@ -80,8 +85,7 @@ def test_the_bundle_asks_for_what_it_hands_on() -> None:
     assert (ROOT / "mcpb" / MANIFEST["server"]["entry_point"]).is_file()
     assert (ROOT / "mcpb" / MANIFEST["icon"]).is_file()
     known = {f"LISA_{name.upper()}" for name in Settings.model_fields}
-    assert set(command["env"]) - known == {"LISA_SERVER_TOKEN"}
-    assert "Not used by this version" in MANIFEST["user_config"]["server_token"]["description"]
+    assert set(command["env"]) <= known
 
 
 def test_the_bundle_allows_the_folders_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,16 +128,23 @@ def section(title: str) -> str:
         ("Cursor", "cursor"),
     ],
 )
-def test_each_client_has_a_section_with_an_entry_that_starts_the_server(title: str, client: str) -> None:
+def test_each_client_has_a_section_with_the_entry_that_its_command_writes(
+    title: str, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setattr("shutil.which", lambda name, path: f"/home/ada/venv/bin/{name}")
     text = section(title)
-    assert f"lisa-mcp install --client {client}" in text
+    (line,) = re.findall(rf"^lisa-mcp install --client {client} .*$", text, re.MULTILINE)
+    args = install_parser().parse_args(shlex.split(line)[2:])
     (snippet,) = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    config = json.loads(snippet)
-    assert list(config) == [CLIENTS[client].key]
-    entry = config[CLIENTS[client].key]["lisa"]
-    assert (entry.get("type") == "stdio") is CLIENTS[client].typed
-    assert Path(entry["command"]).name == "lisa-mcp"
+    entry = server_entry(args, typed=CLIENTS[client].typed)
+    assert json.loads(snippet) == {CLIENTS[client].key: {"lisa": entry}}
     assert parser().parse_args(entry["args"]).allow
+
+
+def test_where_mcp_dev_is_named_so_is_what_it_needs() -> None:
+    for text in (GUIDE, (ROOT / "mcp_server.py").read_text("utf-8")):
+        assert ("mcp dev" in text) is ("mcp[cli]" in text) is True
 
 
 def test_every_command_of_the_guide_parses() -> None:

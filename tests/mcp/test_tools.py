@@ -192,7 +192,32 @@ async def test_the_status_tells_what_is_allowed_and_opens_nothing(
     assert after["limits"] == json.loads(Limits().model_dump_json())
 
 
+async def test_a_result_read_back_leads_to_no_file_but_its_own(
+    connect: Connect, photo: Path, settings: Settings
+) -> None:
+    async with connect() as client:
+        result_id = data_of(await segment(client, photo))["result_id"]
+    file = settings.output_dir / result_id / "result.json"
+    true = Segmentation.model_validate_json(file.read_text())
+    foreign = photo.with_name("foreign")
+    masks = tuple(mask.model_copy(update={"path": f"{foreign}/{i}.png"}) for i, mask in enumerate(true.masks))
+    paths = {"masks": masks, "overlay_path": f"{foreign}/overlay.jpg"}
+    changed = true.model_copy(update={"result_id": "../..", **paths})
+    file.write_text(changed.model_dump_json())
+    async with connect() as client:
+        again = data_of(await client.call_tool("get_result", {"result_id": result_id}))
+        assert not (await client.call_tool("view_result", {"result_id": result_id, "what": "mask"})).is_error
+    assert Segmentation.model_validate(again["result"]).masks == true.masks
+    assert again["result"]["overlay_path"] == true.overlay_path
+
+
 # Errors
+
+KNOWN_ARGUMENTS = {
+    "segment_image": ("image", "query", "conversation_id", "preview", "wait_seconds"),
+    "view_result": ("result_id", "what", "mask", "max_side"),
+    "list_images": ("folder", "name_contains", "limit"),
+}
 
 
 @pytest.mark.parametrize(
@@ -226,6 +251,16 @@ async def test_a_path_of_a_chat_app_is_explained_with_a_way_out(connect: Connect
     assert "list_images" in text and str(tmp_path) in text
 
 
+@pytest.mark.parametrize("name", ["/mnt/user-data/uploads/cat.png", "none.png", "MISSING"])
+async def test_a_picture_that_is_not_there_is_told_once_with_the_code_last(
+    connect: Connect, tmp_path: Path, name: str
+) -> None:
+    async with connect() as client:
+        text = error_of(await segment(client, name.replace("MISSING", str(tmp_path / "none.png"))))
+    assert text.endswith("[image_not_found]")
+    assert (text.count("list_images"), text.count("images that can be read")) == (1, 0)
+
+
 async def test_without_an_allowed_folder_the_refusal_names_the_setting(
     settings: Settings, photo: Path, open_backend: Any
 ) -> None:
@@ -236,22 +271,46 @@ async def test_without_an_allowed_folder_the_refusal_names_the_setting(
 
 
 @pytest.mark.parametrize(
-    ("tool", "arguments"),
+    ("tool", "arguments", "wrong"),
     [
-        ("segment_image", {"image": "/a.png", "query": "x", "previw": "overlay"}),
-        ("segment_image", {"image": "/a.png", "query": "x", "preview": "mask"}),
-        ("segment_image", {"image": "/a.png", "query": "x", "wait_seconds": 241}),
-        ("segment_image", {"image": "/a.png"}),
-        ("view_result", {"result_id": "res_" + "0" * 32, "max_side": 255}),
-        ("list_images", {"limit": 51}),
+        (
+            "segment_image",
+            {"image": "/a.png", "query": "x", "previw": "overlay"},
+            "'previw' is no argument of it",
+        ),
+        (
+            "segment_image",
+            {"image": "/a.png", "query": "x", "preview": "mask"},
+            "'preview' should be 'none' or 'overlay'",
+        ),
+        (
+            "segment_image",
+            {"image": "/a.png", "query": "x", "wait_seconds": 241},
+            "'wait_seconds' should be less than or equal to 240",
+        ),
+        ("segment_image", {"image": "/a.png"}, "'query' is missing"),
+        (
+            "view_result",
+            {"result_id": "res_" + "0" * 32, "max_side": 255},
+            "'max_side' should be greater than or equal to 256",
+        ),
+        ("list_images", {"limit": 51}, "'limit' should be less than or equal to 50"),
     ],
 )
-async def test_wrong_arguments_are_refused_by_name(
-    connect: Connect, tool: str, arguments: dict[str, Any]
+async def test_wrong_arguments_are_refused_by_name_in_one_line(
+    connect: Connect, tool: str, arguments: dict[str, Any], wrong: str
 ) -> None:
     async with connect() as client:
         text = error_of(await client.call_tool(tool, arguments))
-    assert "validation error" in text
+    assert wrong in text and "[invalid_arguments]" in text
+    assert "\n" not in text and "pydantic" not in text and "Error" not in text
+    assert tool in text and all(name in text for name in KNOWN_ARGUMENTS[tool])
+
+
+async def test_a_name_that_is_no_argument_cannot_fill_the_answer(connect: Connect) -> None:
+    async with connect() as client:
+        text = error_of(await client.call_tool("get_status", {f"{i}\n" + "x" * 9_000: 1 for i in range(99)}))
+    assert len(text) < 600 and "\n" not in text
 
 
 @pytest.mark.parametrize("tool", ["get_result", "view_result"])
