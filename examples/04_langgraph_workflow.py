@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
-from PIL import Image, ImageStat
+from PIL import Image, ImageOps, ImageStat
 
 import lisa_tool
 from lisa_tool.integrations.langchain import LisaSegmentTool
@@ -35,7 +35,7 @@ def main(image: str = str(PHOTOS / "typing.jpg"), *questions: str) -> None:
         return {"found": answer.artifact, "questions": others}
 
     def crop(work: Work) -> Any:
-        (mask, *_), photo = work["found"]["masks"], Image.open(image).convert("RGB")
+        (mask, *_), photo = work["found"]["masks"], ImageOps.exif_transpose(Image.open(image)).convert("RGB")
         photo.putalpha(Image.open(mask["path"]))
         photo.crop(photo.getchannel("A").getbbox()).save(OUT / "cutout.png")
 

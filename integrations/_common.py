@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextvars
+import logging
+import secrets
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from lisa_tool.engine.call import ProgressCallback
-from lisa_tool.errors import ConversationNotFound, MissingExtra
+from lisa_tool.errors import ConversationNotFound, InternalError, LisaError, MissingExtra
 from lisa_tool.images import ImageReference, list_images
 from lisa_tool.previews import jpeg_of
 from lisa_tool.results import Segmentation
 from lisa_tool.segmenter import Segmenter, open_segmenter
 from lisa_tool.settings import Mode, Settings, load_settings
 from lisa_tool.store import RESULT_ID, ResultStore
+
+logger = logging.getLogger(__name__)
 
 SEGMENT_NAME = "segment_image"
 SEGMENT_DESCRIPTION = (
@@ -81,13 +88,17 @@ def extra(name: str, packages: str) -> Iterator[None]:
         raise MissingExtra(f"this adapter needs {packages} ({e}): pip install 'lisa-tool[{name}]'") from e
 
 
-async def in_thread(work: Callable[[threading.Event], _T]) -> _T:
-    """Run blocking work in a thread. The event it is given is set when its caller is cancelled, or done."""
-    cancel = threading.Event()
+@contextmanager
+def only_lisa_errors() -> Iterator[None]:
+    """Any other exception is a bug, of ours or a segmenter's: InternalError, so that no run ends for it."""
     try:
-        return await asyncio.to_thread(work, cancel)
-    finally:
-        cancel.set()
+        yield
+    except LisaError:
+        raise
+    except Exception as e:  # its text may hold paths or pixels: that stays in the log
+        error_id = secrets.token_hex(4)
+        logger.exception("internal error %s", error_id)
+        raise InternalError(f"internal error {error_id}") from e
 
 
 @dataclass(frozen=True)
@@ -111,9 +122,11 @@ class Reply:
 class Toolbox:
     """The calls behind the tools, on one segmenter, which the first question opens.
 
-    settings: without them those of `segmenter`, else of the environment (`load_settings`).
+    settings: without them those of `segmenter`, else of the environment and the config file, which
+      `load_settings` reads from disk: pass them where an event loop must not wait.
     segmenter: an open one; it stays its owner's to close.
-    Safe to call from several threads. A pickled copy opens its own segmenter from the settings.
+    Safe to call from several threads. A pickled copy opens its own segmenter from the settings. Whatever goes
+    wrong in a call is a LisaError.
     """
 
     def __init__(
@@ -126,6 +139,9 @@ class Toolbox:
         self.return_image = return_image
         self._segmenter = segmenter
         self._opening = threading.Lock()
+        # As many as the queue in front of a model holds, so that calls wait here and none is refused there.
+        # Not the loop's own threads: other tools need those while a model works.
+        self._threads = ThreadPoolExecutor(self.settings.limits.max_waiting + 1, "lisa-tool")
 
     def segment(
         self,
@@ -134,43 +150,53 @@ class Toolbox:
         *,
         explain: bool = True,
         conversation: str = "",
+        again: str = "",
         progress: ProgressCallback | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
         """Answer a question about an image; see `Segmenter.segment`.
 
         image: "" for the image of the conversation. conversation: "" begins one; in place of one that has
-        ended, a question that brings its image begins a new one and the answer says so.
+        ended, a question that brings its image, here or as `again`, begins a new one and the answer says so.
         """
 
         given = (image.strip() or None) if isinstance(image, str) else image
+        mode: Mode = "explain" if explain else "fast"
 
-        def ask(conversation_id: str | None) -> Segmentation:
-            mode: Mode = "explain" if explain else "fast"
+        def ask(about: ImageReference | None, conversation_id: str | None) -> Segmentation:
             return self._open().segment(
-                given,
-                query,
-                conversation_id=conversation_id,
-                mode=mode,
-                progress=progress,
-                cancel=cancel,
+                about, query, conversation_id=conversation_id, mode=mode, progress=progress, cancel=cancel
             )
 
+        with only_lisa_errors():
+            try:
+                result = ask(given, conversation.strip() or None)
+            except ConversationNotFound as e:
+                about = given or again or None
+                if about is None:
+                    raise ConversationNotFound(e.message, "Ask again and name the image.") from e
+                anew = "the earlier conversation has ended, so this answer begins a new one"
+                result = ask(about, None)
+                result = result.model_copy(update={"warnings": (anew, *result.warnings)})
+            return self._reply(result, picture=self.return_image == "overlay")
+
+    async def in_thread(self, work: Callable[[threading.Event], _T]) -> _T:
+        """Run the blocking work of a question in a thread of this toolbox.
+
+        The event that `work` is given is set when its caller is cancelled, or done.
+        """
+        cancel = threading.Event()
+        in_context = partial(contextvars.copy_context().run, work, cancel)
         try:
-            result = ask(conversation.strip() or None)
-        except ConversationNotFound as e:
-            if given is None:
-                raise ConversationNotFound(e.message, "Ask again and name the image.") from e
-            anew = "the earlier conversation has ended, so this answer begins a new one"
-            result = ask(None)
-            result = result.model_copy(update={"warnings": (anew, *result.warnings)})
-        return self._reply(result, picture=self.return_image == "overlay")
+            return await asyncio.get_running_loop().run_in_executor(self._threads, in_context)
+        finally:
+            cancel.set()
 
     async def asegment(
         self, image: ImageReference, query: str, explain: bool = True, conversation: str = ""
     ) -> Reply:
         """`segment` for an event loop, which stays free; cancelling it stops the model at its next step."""
-        return await in_thread(
+        return await self.in_thread(
             lambda cancel: self.segment(
                 image, query, explain=explain, conversation=conversation, cancel=cancel
             )
@@ -181,19 +207,22 @@ class Toolbox:
 
         result: its id, or text that holds it, such as the path of a file. Raises ResultNotFound.
         """
-        named = RESULT_ID.search(result)
-        store = ResultStore(self.settings.output_dir, self.settings.limits)
-        return self._reply(store.load(named[0] if named else result), picture=True)
+        with only_lisa_errors():
+            named = RESULT_ID.search(result)
+            store = ResultStore(self.settings.output_dir, self.settings.limits)
+            return self._reply(store.load(named[0] if named else result), picture=True)
 
     def list_images(self, folder: str = "", pattern: str = "") -> Reply:
         """The images that can be read. Raises PathNotAllowed or ImageNotFound for a folder that cannot be."""
-        found = list_images(self.settings, folder.strip() or None, pattern.strip() or None, LISTED + 1)
-        lines = [f"{i.path} ({i.width}x{i.height} px, changed {i.modified})" for i in found[:LISTED]]
+        with only_lisa_errors():
+            found = list_images(self.settings, folder.strip() or None, pattern.strip() or None, LISTED + 1)
+        images = [image.model_dump(mode="json") for image in found[:LISTED]]
+        lines = [f"{i['path']} ({i['width']}x{i['height']} px, changed {i['modified']})" for i in images]
         if not found:
             lines = ["No image here can be read."]
         elif len(found) > LISTED:
             lines.append(f"(These are the newest {LISTED}: name a folder or a pattern to see others.)")
-        return Reply("\n".join(lines), {"images": [i.model_dump(mode="json") for i in found[:LISTED]]})
+        return Reply("\n".join(lines), {"images": images})
 
     def _reply(self, result: Segmentation, *, picture: bool) -> Reply:
         shown = jpeg_of(result, max_side=PICTURE_SIDE) if picture and result.masks else None

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -22,7 +24,8 @@ from lisa_tool.errors import ImageNotFound
 KEPT = 1024
 """Handles that one tool remembers; the one used longest ago goes first."""
 
-_ATTACHED = re.compile(r"latest|image:(\d+)")
+_ATTACHED = re.compile(r"latest|image:(\d{1,6})")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 class Handles:
@@ -30,19 +33,30 @@ class Handles:
 
     def __init__(self) -> None:
         self._handles: OrderedDict[tuple[str, str], str] = OrderedDict()
-        self._lock = threading.Lock()
+        self._beginning: set[tuple[str, str]] = set()
+        self._changed = threading.Condition()
 
-    def get(self, thread: str, identity: str) -> str:
-        """The handle, or ""."""
-        with self._lock:
-            if (thread, identity) not in self._handles:
-                return ""
-            self._handles.move_to_end((thread, identity))
-            return self._handles[thread, identity]
+    @contextmanager
+    def conversation(self, thread: str, identity: str) -> Iterator[str]:
+        """The handle. Where there is none yet, "" for one caller; the others wait for what it will keep."""
+        key = thread, identity
+        with self._changed:
+            self._changed.wait_for(lambda: key in self._handles or key not in self._beginning)
+            if handle := self._handles.get(key, ""):
+                self._handles.move_to_end(key)
+            else:
+                self._beginning.add(key)
+        try:
+            yield handle
+        finally:
+            if not handle:
+                with self._changed:
+                    self._beginning.discard(key)
+                    self._changed.notify_all()
 
     def keep(self, thread: str, identity: str, handle: str) -> None:
         """Remember it for this image, and as the thread's last."""
-        with self._lock:
+        with self._changed:
             for key in ((thread, identity), (thread, "")):
                 self._handles[key] = handle
                 self._handles.move_to_end(key)
@@ -54,13 +68,31 @@ class Handles:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What a question is about.
+
+    image: a reference, or "" for the image of the conversation. again: in that case, how the image was named
+    when its conversation began, or "": for when the conversation has ended.
+    """
+
+    image: str
+    again: str = ""
+
+
+@dataclass(frozen=True)
 class Thread:
     """One thread as a tool call finds it.
 
-    name: what its handles are kept under, or "" when nobody named it. messages: oldest first.
+    known_as: what its handles are looked up under, "" for nothing. kept_as: what they are kept under. pinned:
+    the handle that the program named, or "". messages: oldest first.
+
+    Two agents may have threads of one name and no word in common, so a name alone is believed where the
+    program chose it, or where no beginning of the messages could tell the threads apart.
     """
 
-    name: str
+    known_as: str
+    kept_as: tuple[str, ...]
+    pinned: str
     messages: Sequence[Any]
     handles: Handles
 
@@ -68,26 +100,54 @@ class Thread:
     def of(cls, config: Mapping[str, Any] | None, runtime: Any, handles: Handles) -> Thread:
         """The thread of a call: `configurable.lisa_conversation_id`, else `configurable.thread_id`."""
         configurable = (config or {}).get("configurable") or {}
-        name = configurable.get("lisa_conversation_id") or configurable.get("thread_id") or ""
-        return cls(str(name), _messages(getattr(runtime, "state", None)), handles)
+        messages = _messages(getattr(runtime, "state", None))
+        if chosen := str(configurable.get("lisa_conversation_id") or ""):
+            pinned = chosen if CONVERSATION_ID.fullmatch(chosen) else ""
+            return cls(chosen, (chosen,), pinned, messages, handles)
+        name = str(configurable.get("thread_id") or "")
+        first = _first(messages)
+        if not name or first is None:
+            return cls(name, (name,) if name else (), "", messages, handles)
+        known_as = f"{name}/{first.id}" if first.id else ""
+        return cls(known_as, (known_as, name) if known_as else (name,), "", messages, handles)
 
-    def subject(self, image: str, tool: str) -> tuple[str, str]:
-        """What a question is about: an image reference and the handle to ask it under, each "" for none.
+    def subject(self, image: str, conversation: str, tool: str) -> Subject:
+        """What a question is about.
 
-        image: as the model wrote it: a reference, "latest", "image:N", or "" for what the thread is about:
-          the last result of `tool`, or an image attached since.
+        image: as the model wrote it: a reference, "latest", "image:N", or "" for the image of `conversation`,
+          else for what the thread is about: the last result of `tool`, or an image attached since.
         """
         text = image.strip()
         if attached := _ATTACHED.fullmatch(text.lower()):
-            text = self._attached(attached[1])
-        elif not text:
-            text = self._attached_since(tool)
-        return text, self._handle(text, tool)
+            return Subject(self._attached(attached[1]))
+        if text or (text := self._attached_since(tool)):
+            return Subject(text)
+        named = conversation or self.pinned
+        results = (_result(message, tool) for message in reversed(self.messages))
+        last = next((r for r in results if r and named in ("", r.handle)), None)
+        if not last:
+            return Subject("")
+        named_as = "" if last.source.lower().startswith("data:") else last.source
+        return Subject(self._attachment(last.sha256), named_as)
+
+    @contextmanager
+    def conversation(self, image: str, named: str, tool: str) -> Iterator[str]:
+        """The handle to ask about an image under: `named` by the model, else the thread's; "" for none.
+
+        At a first question the others about the image wait, to go on with the conversation that it begins.
+        """
+        identity = _identity(image)
+        handle = named or ("" if self.pinned else self._in_messages(identity, tool))
+        if handle or not self.known_as:
+            yield handle
+        else:
+            with self.handles.conversation(self.known_as, identity) as handle:
+                yield handle or self.pinned
 
     def keep(self, image: str, handle: str) -> None:
         """Remember the handle that a question about `image` was answered under."""
-        if self.name:
-            self.handles.keep(self.name, _identity(image), handle)
+        for name in self.kept_as:
+            self.handles.keep(name, _identity(image), handle)
 
     def _attached(self, number: str | None) -> str:
         found = [image for message in self.messages for image in _images(message)]
@@ -109,15 +169,18 @@ class Thread:
                 return _readable(found[-1])
         return ""
 
-    def _handle(self, image: str, tool: str) -> str:
-        if CONVERSATION_ID.fullmatch(self.name):
-            return self.name
-        identity = _identity(image)
+    def _attachment(self, sha256: str) -> str:
+        """The attached image with these bytes; "" when there is none."""
+        attached = (image for message in reversed(self.messages) for image in _images(message))
+        return next((image for image in attached if image and _identity(image) == sha256), "")
+
+    def _in_messages(self, identity: str, tool: str) -> str:
+        """The handle of the last result about an image, or of the last one; "" when there is none."""
         for message in reversed(self.messages):
             result = _result(message, tool)
-            if result and (not identity or identity in (result.source, result.sha256)):
+            if result and (not identity or identity in (_identity(result.source), result.sha256)):
                 return result.handle
-        return self.handles.get(self.name, identity) if self.name else ""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -145,6 +208,15 @@ def _messages(state: Any) -> Sequence[Any]:
     elif not isinstance(state, list):
         state = getattr(state, "messages", None)
     return state if isinstance(state, Sequence) else ()
+
+
+def _first(messages: Sequence[Any]) -> Any:
+    """The message that the thread began with; None where it is not here, because messages were cut or none
+    are kept."""
+    first = next((message for message in messages if getattr(message, "type", None) != "system"), None)
+    if first is None or first.type != "human":
+        return None
+    return None if first.additional_kwargs.get("lc_source") == "summarization" else first
 
 
 def _images(message: Any) -> list[str | None]:
@@ -182,10 +254,11 @@ def _readable(reference: str | None) -> str:
 
 
 def _identity(image: str) -> str:
-    """What tells an image apart: its reference, for an attached one the sha256 of its bytes; "" for none."""
+    """What tells an image apart: its absolute path or URL, or the sha256 of its bytes; "" for none."""
     header, comma, payload = image.partition(",")
     if not comma or not header.lower().startswith("data:"):
-        return image
+        is_path = image and not _SCHEME.match(image)
+        return os.path.abspath(os.path.expanduser(image)) if is_path else image
     try:
         data = base64.b64decode(payload) if header.lower().endswith(";base64") else unquote_to_bytes(payload)
     except ValueError:  # a damaged one: the segmenter will say so

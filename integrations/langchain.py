@@ -13,15 +13,23 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, PlainSerializer, PrivateAttr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from lisa_tool.engine.call import Progress, ProgressCallback
 from lisa_tool.errors import LisaError
 from lisa_tool.integrations import _common as common
-from lisa_tool.integrations._common import Reply, ReturnImage, Toolbox, extra, in_thread
+from lisa_tool.integrations._common import Reply, ReturnImage, Toolbox, extra, only_lisa_errors
 from lisa_tool.integrations._thread import Handles, Thread
 from lisa_tool.segmenter import Segmenter
 from lisa_tool.settings import Settings
@@ -52,7 +60,20 @@ Answer = tuple[str | list[dict[str, Any]], dict[str, Any]]
 _Runtime = Annotated[Any, InjectedToolArg, PlainSerializer(lambda _: None, return_type=None)]
 
 
-class SegmentArguments(BaseModel):
+class _Arguments(BaseModel):
+    """A misspelt argument is an error that the model can correct; null is what it is without the argument."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class SegmentArguments(_Arguments):
     """What a model may pass to `LisaSegmentTool`: flat, and every default has a type, for strict schemas."""
 
     query: common.QueryText
@@ -66,13 +87,13 @@ class SegmentArguments(BaseModel):
     runtime: _Runtime = None
 
 
-class ViewArguments(BaseModel):
+class ViewArguments(_Arguments):
     """What a model may pass to `LisaViewResultTool`."""
 
     result_id: str = Field(description=common.RESULT_ARGUMENT)
 
 
-class ListArguments(BaseModel):
+class ListArguments(_Arguments):
     """What a model may pass to `LisaListImagesTool`."""
 
     folder: str = Field(default="", description=common.FOLDER_ARGUMENT)
@@ -87,9 +108,10 @@ def _say_what_is_wrong(error: ValidationError | Any) -> str:
 
 @contextmanager
 def _told_to_the_model() -> Iterator[None]:
-    """A LisaError becomes a ToolException: the model reads it, and the agent goes on."""
+    """Every error becomes a ToolException: the model reads it, and the agent goes on."""
     try:
-        yield
+        with only_lisa_errors():
+            yield
     except LisaError as e:
         raise ToolException(e.to_text()) from e
 
@@ -111,7 +133,8 @@ class _LisaTool(BaseTool):
 class LisaSegmentTool(_LisaTool):
     """Answers a question about an image with masks.
 
-    settings: without them those of `segmenter`, else of the environment (`LISA_*`) and the config file.
+    settings: without them those of `segmenter`, else of the environment (`LISA_*`) and the config file, which
+      is read at once: pass them where the tool is made inside an event loop.
     segmenter: an open one; without it the first question opens the one that the settings name.
     return_image: "overlay" adds the overlay as a picture to the content. It stays in the thread's state, so
       prefer `LisaMiddleware`, or `LisaViewResultTool`.
@@ -181,7 +204,7 @@ class LisaSegmentTool(_LisaTool):
 
         thread = Thread.of(config, runtime, self._handles)
         async with _relayed(tell) as progress:
-            return await in_thread(
+            return await self.toolbox.in_thread(
                 lambda cancel: self._segment(thread, query, image, explain, conversation, progress, cancel)
             )
 
@@ -197,16 +220,18 @@ class LisaSegmentTool(_LisaTool):
     ) -> Answer:
         """All the work of a call; it blocks."""
         with _told_to_the_model():
-            reference, handle = thread.subject(image, self.name)
-            reply = self.toolbox.segment(
-                reference,
-                query,
-                explain=explain,
-                conversation=conversation or handle,
-                progress=progress,
-                cancel=cancel,
-            )
-        thread.keep(reference, reply.data["conversation_id"] or "")
+            subject = thread.subject(image, conversation, self.name)
+            with thread.conversation(subject.image, conversation, self.name) as handle:
+                reply = self.toolbox.segment(
+                    subject.image,
+                    query,
+                    explain=explain,
+                    conversation=handle,
+                    again=subject.again,
+                    progress=progress,
+                    cancel=cancel,
+                )
+                thread.keep(subject.image, reply.data["conversation_id"] or "")
         return _answer(reply)
 
 
@@ -224,7 +249,7 @@ class LisaViewResultTool(_LisaTool):
     def _run(self, result_id: str) -> Answer:
         with _told_to_the_model():
             reply = self.toolbox.view_result(result_id)
-        return _answer(reply) if self.attach else (reply.text, reply.data)
+        return _answer(reply, attach=self.attach)
 
     async def _arun(self, result_id: str) -> Answer:
         return await asyncio.to_thread(self._run, result_id)
@@ -239,7 +264,8 @@ class LisaListImagesTool(_LisaTool):
 
     def _run(self, folder: str = "", pattern: str = "") -> Answer:
         with _told_to_the_model():
-            return _answer(self.toolbox.list_images(folder, pattern))
+            reply = self.toolbox.list_images(folder, pattern)
+        return reply.text, reply.data
 
     async def _arun(self, folder: str = "", pattern: str = "") -> Answer:
         return await asyncio.to_thread(self._run, folder, pattern)
@@ -271,10 +297,17 @@ class LisaToolkit(BaseToolkit):
         ]
 
 
-def _answer(reply: Reply) -> Answer:
-    if not reply.picture:
-        return reply.text, reply.data
-    return [{"type": "text", "text": reply.text}, image_block(reply)], reply.data
+def _answer(reply: Reply, *, attach: bool = True) -> Answer:
+    if not (reply.picture and attach):
+        return reply.text, _kept(reply.data)
+    return [{"type": "text", "text": reply.text}, image_block(reply)], _kept(reply.data)
+
+
+def _kept(data: dict[str, Any]) -> dict[str, Any]:
+    """A result without what only result.json needs to hold: a thread stores it again at every step."""
+    timings = {name: data["timings"][name] for name in ("total_s", "image_encodes")}
+    evidence = {name: value for name, value in data["evidence"].items() if name != "missing"}
+    return {**data, "timings": timings, "evidence": evidence, "versions": {}}
 
 
 def image_block(reply: Reply) -> dict[str, Any]:
@@ -322,12 +355,16 @@ async def _relayed(tell: Callable[[dict[str, Any]], Any]) -> AsyncIterator[Progr
             logger.exception("telling of progress failed and is not tried again")
 
     def hand_over(progress: Progress) -> None:
-        loop.call_soon_threadsafe(events.put_nowait, _event(progress))
+        with suppress(RuntimeError):  # the loop is closed: the caller has gone, and nobody listens
+            loop.call_soon_threadsafe(events.put_nowait, _event(progress))
 
     relaying = asyncio.create_task(relay())
     try:
         yield hand_over
-        loop.call_soon(events.put_nowait, None)  # behind all that the thread has handed over
-        await relaying
-    finally:
+    except asyncio.CancelledError:
         relaying.cancel()
+        raise
+    finally:
+        if not relaying.cancelling():
+            loop.call_soon(events.put_nowait, None)  # behind all that the thread has handed over
+            await relaying

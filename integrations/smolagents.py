@@ -10,6 +10,7 @@ other. The overlay reaches a model that sees through the step callback. `image` 
 from __future__ import annotations
 
 import io
+from collections import deque
 from typing import Any
 
 from PIL import Image
@@ -24,6 +25,9 @@ with extra("smolagents", "smolagents"):
     from smolagents import Tool
 
 __all__ = ["Answer", "SegmentTool"]
+
+SHOWN = 4
+"""Overlays of one step that the model is shown, the newest, at most."""
 
 
 class Answer(dict[str, Any]):
@@ -55,7 +59,7 @@ class SegmentTool(Tool):  # type: ignore[misc,unused-ignore]
     def __init__(self, settings: Settings | None = None, segmenter: Segmenter | None = None) -> None:
         super().__init__()
         self._toolbox = Toolbox(settings, segmenter, return_image="overlay")
-        self._overlays: list[Image.Image] = []
+        self._overlays: deque[Image.Image] = deque(maxlen=SHOWN)
 
     def forward(
         self, query: str, image: Any = "", explain: bool | None = True, conversation: str | None = ""
@@ -75,4 +79,4 @@ class SegmentTool(Tool):  # type: ignore[misc,unused-ignore]
         """A step callback: shows the model the overlays of the step, beside what else it observes."""
         if self._overlays:
             step.observations_images = [*(step.observations_images or []), *self._overlays]
-            self._overlays = []
+            self._overlays.clear()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageStat
 
 import lisa_tool
 from lisa_tool.pipeline import LocalSegmenter
@@ -104,6 +104,21 @@ def test_04_goes_on_with_other_words_and_leaves_a_cut_out(run: Run) -> None:
     with Image.open("lisa-results/cutout.png") as cutout:
         assert cutout.mode == "RGBA"
         assert cutout.getchannel("A").getextrema() == (0, 255)
+
+
+def test_04_cuts_upright_what_was_taken_with_a_turned_camera(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("langgraph", reason="needs langgraph: pip install 'lisa-tool[langchain-agent]'")
+    turned = tmp_path / "turned.jpg"
+    with Image.open(PHOTOS / "coffee.jpg") as upright:
+        exif = upright.getexif()
+        exif[ExifTags.Base.Orientation] = 6  # to be turned right
+        upright.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
+        run("04_langgraph_workflow.py", str(turned), "the cup")
+        with Image.open("lisa-results/cutout.png") as cutout:
+            shown = ImageStat.Stat(cutout.convert("RGB"), cutout.getchannel("A")).mean
+            (path,) = Path("lisa-results").glob("res_*/mask_0.png")
+            expected = ImageStat.Stat(upright.convert("RGB"), Image.open(path)).mean
+    assert shown == pytest.approx(expected, abs=3)  # JPEG, twice
 
 
 def test_04_ends_when_nothing_is_found(run: Run) -> None:

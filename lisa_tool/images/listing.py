@@ -6,8 +6,9 @@ import fnmatch
 import os
 from collections import deque
 from datetime import UTC, datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from lisa_tool.errors import ImageError, ImageNotFound, PathNotAllowed
 from lisa_tool.images.decode import read_size
@@ -20,12 +21,18 @@ from lisa_tool.store import RESULT_ID
 _MAX_PATTERN = 200
 
 
+# A file name need not be UTF-8, but JSON is: there, bytes that are not become '?'.
+_Path = Annotated[
+    str, PlainSerializer(lambda p: p.encode("utf-8", "replace").decode(), return_type=str, when_used="json")
+]
+
+
 class ListedImage(BaseModel):
     """An image that `load_image` accepts, as far as its header tells."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str = Field(description="absolute path")
+    path: _Path = Field(description="absolute path")
     width: int = Field(description="pixels, upright")
     height: int = Field(description="pixels, upright")
     bytes: int = Field(description="size of the file")

@@ -69,6 +69,16 @@ def test_size_is_that_of_the_upright_image(tmp_path: Path, settings: Settings) -
     assert (image.width, image.height) == (64, 96)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names are UTF-16 there")
+def test_a_name_that_is_not_utf_8_leads_to_its_file_and_is_text_in_json(
+    tmp_path: Path, settings: Settings
+) -> None:
+    save(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    (image,) = list_images(settings)
+    assert Path(image.path).is_file()
+    assert image.model_dump(mode="json")["path"] == str(tmp_path / "caf?.png")
+
+
 def test_what_cannot_be_segmented_is_left_out(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "empty.png").touch()

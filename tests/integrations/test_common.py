@@ -1,21 +1,35 @@
 from __future__ import annotations
 
+import asyncio
 import io
+import json
+import os
 import pickle
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from lisa_tool.errors import ConversationNotFound, MissingExtra, PathNotAllowed, ResultNotFound
+from lisa_tool.errors import (
+    ConversationNotFound,
+    InternalError,
+    MissingExtra,
+    PathNotAllowed,
+    ResultNotFound,
+)
 from lisa_tool.integrations import _common as common
 from lisa_tool.integrations._common import Toolbox, extra
 from lisa_tool.pipeline import LocalSegmenter
-from lisa_tool.settings import Settings, load_settings
+from lisa_tool.results import Segmentation
+from lisa_tool.settings import Limits, Settings, load_settings
+from tests.cli.fakes import answer, raising
 from tests.red import RedBackend, red_photo
 
+PATIENCE_S = 30
 LOST = "conv_" + "0" * 32
 
 
@@ -71,6 +85,12 @@ def test_in_place_of_a_lost_conversation_an_image_begins_a_new_one_and_says_so(
     assert "the earlier conversation has ended" in reply.data["warnings"][0]
 
 
+def test_it_begins_anew_with_how_the_image_was_named_before(toolbox: Toolbox, photo: str) -> None:
+    reply = toolbox.segment("", "red?", conversation=LOST, again=photo)
+    assert reply.data["image"]["source"] == photo
+    assert "Warning: the earlier conversation has ended" in reply.text
+
+
 def test_a_lost_conversation_without_an_image_asks_for_one(toolbox: Toolbox) -> None:
     with pytest.raises(ConversationNotFound) as error:
         toolbox.segment("", "red?", conversation=LOST)
@@ -116,6 +136,14 @@ def test_a_listing_says_that_it_holds_nothing_and_that_there_are_more(
     text = toolbox.list_images().text
     assert len(text.splitlines()) == 4
     assert "the newest 3" in text
+
+
+def test_a_listed_name_that_is_not_utf_8_can_be_sent_to_a_model(toolbox: Toolbox, tmp_path: Path) -> None:
+    red_photo().save(tmp_path / "cafe.png")
+    (tmp_path / "cafe.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    reply = toolbox.list_images()
+    assert b"caf?.png" in reply.text.encode()
+    assert json.dumps(reply.data, ensure_ascii=False).encode()
 
 
 def test_a_folder_outside_is_refused(toolbox: Toolbox) -> None:
@@ -184,3 +212,65 @@ def test_progress_and_cancel_reach_the_segmenter(behaving: Callable[..., Any], p
     with pytest.raises(ResultNotFound):
         toolbox.segment(photo, "red?", progress=progress, cancel=cancel)  # type: ignore[arg-type]
     assert (seen["progress"], seen["cancel"]) == (progress, cancel)
+
+
+def test_a_bug_of_a_segmenter_is_an_internal_error_whose_details_are_in_the_log(
+    behaving: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    toolbox = Toolbox(segmenter=behaving(raising(RuntimeError("/secret/path"))))
+    with pytest.raises(InternalError) as error:
+        toolbox.segment("cup.png", "red?")
+    assert "/secret" not in error.value.to_text()
+    assert error.value.message in caplog.text and "/secret/path" in caplog.text
+
+
+# Threads
+
+
+def test_questions_beyond_what_a_segmenter_lets_wait_are_answered_in_their_turn(
+    settings: Settings, behaving: Callable[..., Any]
+) -> None:
+    handed_over, lock, running, most = threading.Event(), threading.Lock(), 0, 0
+
+    def behave(**_: Any) -> Segmentation:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        assert handed_over.wait(PATIENCE_S)
+        with lock:
+            running -= 1
+        return answer()
+
+    few = settings.model_copy(update={"limits": Limits(max_waiting=1)})
+    toolbox = Toolbox(few, behaving(behave))
+
+    async def ask() -> list[Any]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
+        asking = asyncio.gather(*(toolbox.asegment("cup.png", "red?") for _ in range(6)))
+        for _turn in range(500):
+            await asyncio.sleep(0)
+        handed_over.set()
+        return await asking
+
+    assert len(asyncio.run(ask())) == 6
+    assert most <= 2
+
+
+def test_a_question_takes_no_thread_of_the_loop(behaving: Callable[..., Any]) -> None:
+    free = threading.Event()
+
+    def behave(**_: Any) -> Segmentation:
+        assert free.wait(PATIENCE_S), "another tool had no thread"
+        return answer()
+
+    toolbox = Toolbox(segmenter=behaving(behave))
+
+    async def both() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        asking = asyncio.create_task(toolbox.asegment("cup.png", "red?"))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(free.set)
+        await asking
+
+    asyncio.run(both())

@@ -9,6 +9,7 @@ import importlib.util
 import io
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -136,6 +137,19 @@ def test_smolagents_code_works_with_the_result_and_with_a_pil_image(
         box, text = agent.run("Where?", additional_args={"picture": picture})  # type: ignore[misc]
     assert box == {"x": 10, "y": 10, "width": 20, "height": 30}
     assert str(text).startswith("Outcome: found.")
+
+
+def test_smolagents_keeps_few_overlays_where_nobody_shows_them(segmenter: LocalSegmenter, photo: str) -> None:
+    runner("smolagents")
+    from lisa_tool.integrations.smolagents import SHOWN, SegmentTool
+
+    tool, step = SegmentTool(segmenter=segmenter), SimpleNamespace(observations_images=None)
+    for _ in range(SHOWN + 2):
+        tool(query="what is red?", image=photo)
+    tool.show_overlay(step)
+    assert len(step.observations_images) == SHOWN
+    tool.show_overlay(step)
+    assert len(step.observations_images) == SHOWN
 
 
 @pytest.mark.parametrize(

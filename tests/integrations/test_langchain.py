@@ -14,12 +14,14 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from lisa_tool.errors import LisaError
+from lisa_tool.engine.call import Progress
+from lisa_tool.errors import ImageNotFound, LisaError
 from lisa_tool.integrations import _common as common
 from lisa_tool.integrations.langchain import LisaSegmentTool, LisaToolkit
 from lisa_tool.pipeline import LocalSegmenter
 from lisa_tool.results import Segmentation
 from lisa_tool.settings import Settings
+from lisa_tool.store import ResultStore
 from tests.cli.fakes import answer, raising, waits_for_cancel
 from tests.test_errors import RAISED
 from tests.test_import import loaded_by
@@ -67,6 +69,18 @@ def test_the_model_reads_the_text_and_the_program_gets_the_json(tool: LisaSegmen
     assert message.status == "success"
     assert message.content == result.to_text()
     assert result.outcome == "found"
+
+
+def test_the_artifact_leaves_to_result_json_what_only_an_inquiry_needs(
+    tool: LisaSegmentTool, photo: str
+) -> None:
+    artifact = ask(tool, image=photo, query="what is red?").artifact
+    kept = Segmentation.model_validate(artifact)
+    full = ResultStore(tool.settings.output_dir, tool.settings.limits).load(kept.result_id)
+    assert full.timings.stages and full.evidence.missing and full.versions
+    assert not (kept.timings.stages or kept.evidence.missing or kept.versions)
+    assert (kept.masks, kept.image, kept.model) == (full.masks, full.image, full.model)
+    assert kept.evidence.match == full.evidence.match
 
 
 def test_called_without_a_tool_call_it_returns_the_text(tool: LisaSegmentTool, photo: str) -> None:
@@ -135,6 +149,20 @@ def test_what_a_strict_model_fills_in_for_optional_arguments_is_harmless(
     tool: LisaSegmentTool, photo: str
 ) -> None:
     assert ask(tool, image=photo, query="red?", explain=True, conversation="").status == "success"
+
+
+def test_a_misspelt_argument_is_an_error_and_not_lost(tools: dict[str, BaseTool], photo: str) -> None:
+    message = ask(tools["segment_image"], image=photo, query="red?", conversation_id="conv_1")
+    assert message.status == "error"
+    assert "conversation_id: Extra inputs are not permitted" in str(message.content)
+    assert ask(tools["list_images"], path="/etc").status == "error"
+
+
+def test_null_for_an_optional_argument_is_its_default(tools: dict[str, BaseTool], photo: str) -> None:
+    nulls = {"explain": None, "conversation": None}
+    assert ask(tools["segment_image"], image=photo, query="red?", **nulls).status == "success"
+    assert ask(tools["list_images"], folder=None, pattern=None).status == "success"
+    assert "[image_not_found]" in str(ask(tools["segment_image"], image=None, query="red?").content)
 
 
 # Errors
@@ -246,6 +274,19 @@ def test_a_listener_that_fails_does_not_cost_the_answer(
     assert "no ears" in caplog.text
 
 
+def test_progress_before_an_error_is_heard_too(behaving: Behaving) -> None:
+    def behave(progress: Any, **_: Any) -> Segmentation:
+        for stage in ("one", "two"):
+            progress(Progress(stage, 0.1))
+        raise ImageNotFound("there is none")
+
+    tool, listener = LisaSegmentTool(segmenter=behaving(behave)), AsyncListener()
+    call, config = tool_call(tool, image="cup.png", query="red?"), {"callbacks": [listener]}
+    message = asyncio.run(tool.ainvoke(call, config))  # type: ignore[arg-type]
+    assert message.status == "error"
+    assert [event["stage"] for event in told(listener.heard)] == ["one", "two"]
+
+
 def test_progress_is_an_event_of_astream_events(tool: LisaSegmentTool, photo: str) -> None:
     async def stages() -> list[str]:
         events: Any = tool.astream_events({"image": photo, "query": "red?"}, version="v2")
@@ -275,6 +316,30 @@ def test_a_cancelled_call_stops_the_segmenter(behaving: Behaving) -> None:
 
     asyncio.run(cancel_it())
     assert stopped.wait(PATIENCE_S)
+
+
+def test_a_cancelled_call_may_outlive_the_loop(behaving: Behaving) -> None:
+    began, closed, told_nobody = (threading.Event() for _ in range(3))
+
+    def behave(progress: Any, **_: Any) -> Segmentation:
+        began.set()
+        assert closed.wait(PATIENCE_S)
+        progress(Progress("late", 0.5))
+        told_nobody.set()
+        return answer(conversation_id="conv_1")
+
+    tool = LisaSegmentTool(segmenter=behaving(behave))
+
+    async def give_up() -> None:
+        asking = asyncio.create_task(tool.ainvoke({"image": "cup.png", "query": "red?"}))
+        await asyncio.to_thread(began.wait, PATIENCE_S)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(give_up())
+    closed.set()
+    assert told_nobody.wait(PATIENCE_S)
 
 
 def test_the_loop_is_free_while_the_segmenter_works(behaving: Behaving) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,16 @@ pytest.importorskip("langchain", reason="needs langchain: pip install 'lisa-tool
 from blockbuster import BlockingError, blockbuster_ctx
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from lisa_tool.engine.call import Call
 from lisa_tool.errors import LisaError
+from lisa_tool.images import LoadedImage
 from lisa_tool.integrations import _common as common
 from lisa_tool.integrations.langchain import LisaSegmentTool, LisaToolkit
-from lisa_tool.pipeline import LocalSegmenter
+from lisa_tool.pipeline import LocalSegmenter, Prediction, Question
 from lisa_tool.results import Segmentation
 from lisa_tool.settings import Settings
 from tests.cli.fakes import raising
@@ -32,6 +37,9 @@ from tests.integrations.scripted import ScriptedModel, calls
 from tests.red import RedBackend
 from tests.test_errors import RAISED
 
+PATIENCE_S = 30
+STORED_AT_EACH_STEP = 500_000
+"""Bytes of a database of ten answers: LangGraph writes all messages again at each of some 22 steps."""
 DONE = AIMessage("That is all.")
 THREAD: Any = {"configurable": {"thread_id": "1"}}
 
@@ -106,6 +114,7 @@ def test_a_thread_survives_sqlite_and_its_checkpoint_is_small_after_ten_answers(
 
     with SqliteSaver.from_conn_string(str(path)) as saver:
         written = agent(saver, [*script, DONE]).invoke(go(), THREAD)["messages"]
+    stored = path.stat().st_size
     with SqliteSaver.from_conn_string(str(path)) as saver:  # as after a restart
         again = agent(saver, [calls({"query": "what is red?"}), DONE])
         assert again.get_state(THREAD).values["messages"] == written
@@ -116,7 +125,8 @@ def test_a_thread_survives_sqlite_and_its_checkpoint_is_small_after_ten_answers(
     assert len(handles) == 1
     with closing(sqlite3.connect(path)) as database:
         (largest,) = database.execute("select max(length(checkpoint)) from checkpoints").fetchone()
-    assert 10_000 < largest < 60_000  # bytes; 200,000 is what we promise
+    assert 10_000 < largest < 200_000  # bytes
+    assert 200_000 < stored < STORED_AT_EACH_STEP
 
 
 def test_a_thread_that_is_stored_at_the_end_takes_little(
@@ -141,6 +151,47 @@ def test_calls_of_one_message_are_answered_each_for_itself(
     assert [m.tool_call_id for m in messages] == [call["id"] for call in four.tool_calls]
     assert [(m.artifact["image"]["source"], len(m.artifact["masks"])) for m in messages] == wanted
     assert len({m.artifact["result_id"] for m in messages}) == 4
+
+
+def test_more_calls_at_once_than_may_wait_are_all_answered_in_one_conversation(
+    settings: Settings, photo: str
+) -> None:
+    class Gated(RedBackend):
+        """Answers nothing until the loop has handed over all calls."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.handed_over = threading.Event()
+
+        def predict(self, image: LoadedImage, question: Question, call: Call) -> Prediction:
+            assert self.handed_over.wait(PATIENCE_S)
+            return super().predict(image, question, call)
+
+    backend = Gated()
+    n_calls = settings.limits.max_waiting + 6
+    many = calls(*({"image": photo, "query": f"what is red? ({n})"} for n in range(n_calls)))
+    tool = LisaSegmentTool(segmenter=LocalSegmenter(backend, settings))
+    agent = create_agent(ScriptedModel(script=[many, DONE]), [tool])
+
+    async def run() -> Any:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))  # as on a larger machine
+        running = asyncio.create_task(agent.ainvoke(go(), THREAD))
+        for _turn in range(500):
+            await asyncio.sleep(0)
+        backend.handed_over.set()
+        return await running
+
+    messages = results(asyncio.run(run())["messages"])
+    assert [message.status for message in messages] == ["success"] * n_calls
+    assert len({message.artifact["conversation_id"] for message in messages}) == 1
+
+
+def test_a_tool_with_settings_is_made_without_blocking_the_loop(settings: Settings) -> None:
+    async def make() -> list[BaseTool]:
+        return LisaToolkit(settings=settings).get_tools()
+
+    with blockbuster_ctx():
+        assert len(asyncio.run(make())) == 3
 
 
 def test_nothing_blocks_the_loop(
@@ -176,6 +227,13 @@ def test_no_error_ends_the_run(
     (said,) = results(messages)
     assert messages[-1].content == DONE.content
     assert (said.status, said.content) == ("error", error("it did not work").to_text())
+
+
+def test_a_bug_of_a_segmenter_does_not_end_the_run(behaving: Callable[..., Any]) -> None:
+    model = ScriptedModel(script=[calls({"image": "cup.png", "query": "red?"}), DONE])
+    agent = create_agent(model, [LisaSegmentTool(segmenter=behaving(raising(RuntimeError("a bug"))))])
+    (said,) = results(agent.invoke(go())["messages"])
+    assert (said.status, said.content[-16:]) == ("error", "[internal_error]")
 
 
 def test_arguments_that_do_not_fit_do_not_end_the_run(segmenter: LocalSegmenter) -> None:

@@ -53,6 +53,10 @@ def test_its_readme_has_the_sections_of_the_ecosystem() -> None:
     assert re.search(r"^## API reference$", README, re.MULTILINE)
 
 
+def test_its_readme_has_no_link_that_is_dead_on_a_package_index() -> None:
+    assert not re.findall(r"\]\((?!https://)", README)
+
+
 def test_the_snippets_of_its_readme_run(photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("langchain", reason="needs langchain: pip install 'lisa-tool[langchain-agent]'")
     (tmp_path / "photos").mkdir()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import pickle
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,14 +14,19 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
+from lisa_tool.errors import ImageNotFound
 from lisa_tool.integrations import _thread
 from lisa_tool.integrations._thread import Handles
 from lisa_tool.integrations.langchain import LisaSegmentTool
 from lisa_tool.pipeline import LocalSegmenter
+from lisa_tool.results import Segmentation
+from lisa_tool.settings import Settings
+from tests.cli.fakes import answer
 from tests.integrations.scripted import calls
 from tests.red import RedBackend, red_photo
 
 PNG = "image/png"
+PATIENCE_S = 30
 
 
 @pytest.fixture
@@ -53,6 +60,11 @@ def ask(
     )
     assert isinstance(message, ToolMessage)
     return message
+
+
+def forget_conversations(settings: Settings) -> None:
+    for file in (settings.output_dir / "conversations").iterdir():
+        file.unlink()
 
 
 def n_masks(message: ToolMessage) -> int:
@@ -114,6 +126,11 @@ def test_an_image_that_is_not_there_is_said_to_be_missing(
     assert message.status == "error"
     assert said in str(message.content)
     assert str(message.content).endswith("[image_not_found]")
+
+
+@pytest.mark.parametrize("number", ["0", "9" * 5000])
+def test_no_number_of_an_image_ends_the_run(number: str, tool: LisaSegmentTool, photo: str) -> None:
+    assert ask(tool, [attached(photo)], image=f"image:{number}").status == "error"
 
 
 def test_an_image_that_only_the_provider_has_is_asked_for(tool: LisaSegmentTool) -> None:
@@ -237,8 +254,7 @@ def test_in_place_of_a_conversation_that_has_ended_a_new_one_begins(
     tool: LisaSegmentTool, segmenter: LocalSegmenter, photo: str
 ) -> None:
     first = ask(tool, thread="1", image=photo)
-    for file in (segmenter.settings.output_dir / "conversations").iterdir():
-        file.unlink()
+    forget_conversations(segmenter.settings)
     second = ask(tool, thread="1", image=photo)
     assert "has ended" in str(second.content)
     third = ask(tool, thread="1")
@@ -258,7 +274,149 @@ def test_a_damaged_attachment_is_an_error_of_the_image(tool: LisaSegmentTool) ->
     assert str(message.content).endswith("[image_unreadable]")
 
 
+def test_an_attached_image_is_known_after_a_restart(
+    tool: LisaSegmentTool, settings: Settings, photo: str, other_photo: str
+) -> None:
+    messages: list[AnyMessage] = [attached(photo), attached(other_photo)]
+    messages.append(ask(tool, messages, thread="1", image="image:1"))
+    restarted = RedBackend()
+    after = ask(LisaSegmentTool(segmenter=LocalSegmenter(restarted, settings)), messages, thread="1")
+    assert n_masks(after) == 1
+    assert [turn.query for turn in restarted.asked[0].history] == ["what is red?"]
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_without_a_word_about_the_image_an_ended_conversation_begins_anew(
+    named: bool, tool: LisaSegmentTool, settings: Settings, photo: str, other_photo: str
+) -> None:
+    messages: list[AnyMessage] = [attached(photo)]
+    messages.append(ask(tool, messages, thread="1", image="latest"))
+    messages.append(ask(tool, messages, thread="1", image=other_photo))
+    forget_conversations(settings)
+    handle = messages[2].artifact["conversation_id"] if named else ""  # type: ignore[union-attr]
+    after = ask(tool, messages, thread="1", conversation=handle)
+    assert n_masks(after) == 2
+    assert "has ended" in str(after.content)
+
+
+def test_the_image_of_the_conversation_that_the_model_names_is_the_subject(
+    tool: LisaSegmentTool, photo: str, other_photo: str
+) -> None:
+    messages: list[AnyMessage] = [attached(photo)]
+    messages.append(ask(tool, messages, thread="1", image=other_photo))
+    messages.append(ask(tool, messages, thread="1", image="latest"))
+    handle = messages[1].artifact["conversation_id"]  # type: ignore[union-attr]
+    assert n_masks(ask(tool, messages, thread="1", conversation=handle)) == 2
+
+
+def test_a_path_in_a_result_is_read_only_where_the_model_may_read(
+    tool: LisaSegmentTool, tmp_path: Path
+) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name}-outside.png"
+    red_photo((10, 10, 20, 30)).save(outside)
+    image = {"source": str(outside), "sha256": "0" * 64}
+    artifact = {"conversation_id": "conv_" + "0" * 32, "image": image}
+    forged = ToolMessage("ok", tool_call_id="1", name="segment_image", artifact=artifact)
+    assert str(ask(tool, [forged], thread="1").content).endswith("[path_not_allowed]")
+
+
+def test_ways_to_write_one_path_are_one_image(
+    tool: LisaSegmentTool, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    messages: list[AnyMessage] = [ask(tool, thread="1", image="./cup.png")]
+    for image, seen in ((photo, messages), ("cup.png", messages), (photo, [])):
+        again = ask(tool, seen, thread="1", image=image)
+        assert again.artifact["conversation_id"] == messages[0].artifact["conversation_id"]
+
+
 # Memory
+
+
+def test_threads_of_one_name_without_a_message_in_common_are_two(tool: LisaSegmentTool, photo: str) -> None:
+    alices, bobs = ([HumanMessage(name, id=name)] for name in ("alice", "bob"))
+    first = ask(tool, alices, thread="1", image=photo)
+    assert ask(tool, bobs, thread="1").status == "error"
+    theirs = ask(tool, bobs, thread="1", image=photo)
+    assert theirs.artifact["conversation_id"] != first.artifact["conversation_id"]
+    again = ask(tool, alices, thread="1")
+    assert again.artifact["conversation_id"] == first.artifact["conversation_id"]
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        AIMessage("It is a cup."),
+        HumanMessage("So far: a cup.", additional_kwargs={"lc_source": "summarization"}, id="summary"),
+    ],
+)
+def test_where_messages_were_cut_the_thread_is_known_by_its_name(
+    left: AnyMessage, tool: LisaSegmentTool, photo: str
+) -> None:
+    first = ask(tool, [HumanMessage("Look.", id="1")], thread="1", image=photo)
+    again = ask(tool, [left], thread="1")
+    assert again.artifact["conversation_id"] == first.artifact["conversation_id"]
+
+
+def test_a_thread_that_the_program_names_is_one_whatever_its_messages(
+    tool: LisaSegmentTool, photo: str
+) -> None:
+    handles = {
+        ask(
+            tool,
+            [HumanMessage(name, id=name)],
+            configurable={"thread_id": name, "lisa_conversation_id": "shared"},
+            image=photo,
+        ).artifact["conversation_id"]
+        for name in ("alice", "bob")
+    }
+    assert len(handles) == 1
+
+
+def test_a_conversation_of_the_program_that_has_ended_begins_anew_once(
+    tool: LisaSegmentTool, photo: str
+) -> None:
+    pinned = {"thread_id": "1", "lisa_conversation_id": "conv_" + "0" * 32}
+    messages: list[AnyMessage] = [HumanMessage("Look.", id="1")]
+    messages.append(ask(tool, messages, configurable=pinned, image=photo))
+    assert "has ended" in str(messages[1].content)
+    for image in (photo, ""):
+        again = ask(tool, messages, configurable=pinned, image=image)
+        assert "has ended" not in str(again.content)
+        assert again.artifact["conversation_id"] == messages[1].artifact["conversation_id"]  # type: ignore[union-attr]
+
+
+def test_first_questions_about_an_image_that_come_at_once_share_a_conversation(
+    segmenter: LocalSegmenter, backend: RedBackend, photo: str
+) -> None:
+    tool, both = LisaSegmentTool(segmenter=segmenter), threading.Barrier(4)
+
+    def one(number: int) -> ToolMessage:
+        both.wait(PATIENCE_S)
+        return ask(tool, [HumanMessage("Look.", id="1")], thread="1", image=photo, query=f"red {number}?")
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(one, range(4)))
+    assert len({message.artifact["conversation_id"] for message in answers}) == 1
+
+
+def test_when_the_first_of_them_fails_the_next_begins(behaving: Callable[..., Any]) -> None:
+    asked = 0
+
+    def behave(conversation_id: str | None, **_: Any) -> Segmentation:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise ImageNotFound("not yet")
+        return answer(conversation_id="conv_1")
+
+    tool = LisaSegmentTool(segmenter=behaving(behave))
+    assert [ask(tool, thread="1", image="cup.png").status for _ in range(2)] == ["error", "success"]
+
+
+def remembered(handles: Handles, thread: str) -> str:
+    with handles.conversation(thread, "a") as handle:
+        return handle
 
 
 def test_what_is_remembered_is_bounded_and_the_longest_unused_goes_first(
@@ -268,15 +426,15 @@ def test_what_is_remembered_is_bounded_and_the_longest_unused_goes_first(
     handles = Handles()
     handles.keep("1", "a", "conv_1a")
     handles.keep("2", "a", "conv_2a")
-    assert handles.get("1", "a") == "conv_1a"  # used again, so now the last to go
+    assert remembered(handles, "1") == "conv_1a"  # used again, so now the last to go
     handles.keep("3", "a", "conv_3a")
-    assert [handles.get(name, "a") for name in ("1", "2", "3")] == ["conv_1a", "", "conv_3a"]
+    assert [remembered(handles, name) for name in ("1", "2", "3")] == ["conv_1a", "", "conv_3a"]
 
 
 def test_a_pickled_memory_is_empty() -> None:
     handles = Handles()
     handles.keep("1", "a", "conv_1a")
-    assert pickle.loads(pickle.dumps(handles)).get("1", "a") == ""
+    assert remembered(pickle.loads(pickle.dumps(handles)), "1") == ""
 
 
 def test_a_large_attachment_is_remembered_by_its_digest(tool: LisaSegmentTool, tmp_path: Path) -> None:
