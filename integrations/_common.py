@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from lisa_tool.engine.call import ProgressCallback
+from lisa_tool.engine.first_use import FirstUse
 from lisa_tool.errors import ConversationNotFound, InternalError, LisaError, MissingExtra
 from lisa_tool.images import ImageReference, list_images
 from lisa_tool.previews import jpeg_of
@@ -137,8 +138,7 @@ class Toolbox:
     ) -> None:
         self.settings: Settings = settings or getattr(segmenter, "settings", None) or load_settings()
         self.return_image = return_image
-        self._segmenter = segmenter
-        self._opening = threading.Lock()
+        self._segmenter = FirstUse(lambda: segmenter or open_segmenter(self.settings))
         # As many as the queue in front of a model holds, so that calls wait here and none is refused there.
         # Not the loop's own threads: other tools need those while a model works.
         self._threads = ThreadPoolExecutor(self.settings.limits.max_waiting + 1, "lisa-tool")
@@ -164,7 +164,7 @@ class Toolbox:
         mode: Mode = "explain" if explain else "fast"
 
         def ask(about: ImageReference | None, conversation_id: str | None) -> Segmentation:
-            return self._open().segment(
+            return self._segmenter.get(cancel).segment(
                 about, query, conversation_id=conversation_id, mode=mode, progress=progress, cancel=cancel
             )
 
@@ -227,12 +227,6 @@ class Toolbox:
     def _reply(self, result: Segmentation, *, picture: bool) -> Reply:
         shown = jpeg_of(result, max_side=PICTURE_SIDE) if picture and result.masks else None
         return Reply(result.to_text(), result.model_dump(mode="json"), shown)
-
-    def _open(self) -> Segmenter:
-        with self._opening:
-            if self._segmenter is None:
-                self._segmenter = open_segmenter(self.settings)
-            return self._segmenter
 
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": self.settings, "return_image": self.return_image}

@@ -365,9 +365,13 @@ def test_the_loop_is_free_while_the_segmenter_works(behaving: Behaving) -> None:
 
 @pytest.mark.parametrize("copied", [lambda it: pickle.loads(pickle.dumps(it)), copy.deepcopy])
 def test_a_copy_works_by_itself(
-    copied: Callable[[Any], Any], tool: LisaSegmentTool, photo: str, monkeypatch: pytest.MonkeyPatch
+    copied: Callable[[Any], Any],
+    tool: LisaSegmentTool,
+    segmenter: LocalSegmenter,
+    photo: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(common, "open_segmenter", lambda settings: tool.toolbox._segmenter)
+    monkeypatch.setattr(common, "open_segmenter", lambda settings: segmenter)
     other = copied(tool)
     assert other.toolbox is not tool.toolbox
     assert other.settings == tool.settings
