@@ -19,6 +19,8 @@ from lisa_tool.settings import Settings
 from tests.conftest import PHOTOS
 from tests.integrations.frameworks import REQUIRED
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LONGEST = 60  # lines, so that one is read in a minute
 Run = Callable[..., str]

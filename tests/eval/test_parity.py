@@ -69,6 +69,7 @@ def test_all_that_was_recorded_of_the_reference_is_compared_and_alike() -> None:
         assert n_parameters and n_parameters / 1e6 == pytest.approx(millions, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_sizes_is_compared_alike(other: Path) -> None:
     reports = compared(other)
     assert_all_of_it_is_compared(other, reports)
@@ -81,6 +82,7 @@ def test_a_checkpoint_of_other_sizes_is_compared_alike(other: Path) -> None:
     assert {"layer3_out", "sam_block3_out_every4"} <= shapes.keys()
 
 
+@pytest.mark.slow
 def test_a_thousandth_more_in_any_tensor_is_found(other: Path, tmp_path: Path) -> None:
     for part in (CLIP, "images", "other"):
         shutil.copytree(other.parent / part, tmp_path / part)
@@ -117,6 +119,7 @@ def test_what_nobody_knows_is_said_and_does_not_fail(tmp_path: Path) -> None:
     assert {"tarot_t1", "horoscope_h1", "metrics"} <= found["skipped"].keys()
 
 
+@pytest.mark.slow
 def test_settings_of_the_user_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "LISA_PRECISION": "bf16",
@@ -188,6 +191,7 @@ def in_tensors(name: str, change: Callable[[dict[str, Tensor]], object]) -> Dama
         (write("images/tiny.png", b"\x89PNG"), ImageUnreadable, "image"),
     ],
 )
+@pytest.mark.slow
 def test_a_part_that_is_missing_or_damaged_is_one_error_that_names_it(
     damage: Damage, error: type[LisaError], words: str, tmp_path: Path
 ) -> None:
@@ -212,6 +216,7 @@ def test_a_part_that_is_missing_or_damaged_is_one_error_that_names_it(
         (remove("reasonseg/info.json"), r"reasonseg/info\.json cannot be read"),
     ],
 )
+@pytest.mark.slow
 def test_so_is_what_lies_beside_the_folder(damage: Damage, words: str, tmp_path: Path) -> None:
     beside = ("metrics.json", "metrics.safetensors", "prompts.json", "reasonseg")
     folder = golden_copy(tmp_path, cases=(), beside=beside)

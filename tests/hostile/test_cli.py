@@ -16,7 +16,7 @@ import pytest
 from tests.cli.runner import CommandLine, Ran
 from tests.hostile import pictures
 
-pytestmark = pytest.mark.usefixtures("lite_cli")
+pytestmark = [pytest.mark.usefixtures("lite_cli"), pytest.mark.slow]
 
 QUERY = "what is red?"
 

@@ -20,6 +20,8 @@ from lisa_tool.settings import Limits, load_settings
 from lisa_tool.store import read_mask
 from tests.conftest import PHOTOS
 
+pytestmark = pytest.mark.slow
+
 ASTRONAUT, DOGS = PHOTOS / "astronaut.jpg", PHOTOS / "dogs.jpg"
 SCENE_BYTES = 8_000_000  # more than one photo of this benchmark takes, less than two
 

@@ -13,6 +13,8 @@ from lisa_tool.lite.detector import KINDS, Detection, Detector, anchors, iou
 from lisa_tool.lite.embedder import SentenceEmbedder
 from lisa_tool.lite.sam import SamDecoder, SamEncoder, upscale, with_padding_point
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def encoder():

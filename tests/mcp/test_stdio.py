@@ -27,6 +27,8 @@ from mcp import Client
 from lisa_tool.mcp.app import build_server
 from lisa_tool.mcp.main import server_settings
 
+pytestmark = pytest.mark.slow
+
 async def list_tools():
     async with Client(build_server(server_settings())) as client:
         await client.list_tools()
