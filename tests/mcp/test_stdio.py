@@ -18,6 +18,8 @@ from lisa_tool.pipeline import LocalSegmenter
 from tests.conftest import PHOTOS
 from tests.mcp.test_tools import data_of, error_of, segment
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120
 
@@ -26,8 +28,6 @@ import anyio, json, sys
 from mcp import Client
 from lisa_tool.mcp.app import build_server
 from lisa_tool.mcp.main import server_settings
-
-pytestmark = pytest.mark.slow
 
 async def list_tools():
     async with Client(build_server(server_settings())) as client:
